@@ -1,0 +1,70 @@
+-- start_job and its kin say what is wrong.
+
+CREATE FUNCTION try(command text) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+	message text;
+	detail text;
+	hint text;
+	result text;
+BEGIN
+	EXECUTE command INTO result;
+	RETURN coalesce(result, 'null');
+EXCEPTION WHEN OTHERS THEN
+	GET STACKED DIAGNOSTICS message = MESSAGE_TEXT,
+		detail = PG_EXCEPTION_DETAIL, hint = PG_EXCEPTION_HINT;
+	RETURN concat_ws(E'\n', SQLSTATE || ': ' || message,
+		'DETAIL: ' || nullif(detail, ''), 'HINT: ' || nullif(hint, ''));
+END $$;
+CREATE ROLE regress_workflow_other LOGIN;
+GRANT USAGE ON SCHEMA workflow TO regress_workflow_other;
+SELECT workflow.define_package('{"name": "start", "variables": {"day": null}, "steps": [{"name": "a", "command": "SELECT 1"}]}');
+
+\pset format unaligned
+\pset tuples_only on
+
+-- unknown package
+SELECT try($$SELECT workflow.start_job('nobody')$$);
+SELECT try($$SELECT workflow.start_job('Start')$$);
+SELECT try($$SELECT workflow.start_job('')$$);
+SELECT try($$SELECT workflow.start_job(NULL)$$);
+
+-- no permission
+SET ROLE regress_workflow_other;
+SELECT try($$SELECT workflow.start_job('start')$$);
+SELECT try($$SELECT workflow.start_job('nobody')$$);
+RESET ROLE;
+
+-- variables
+SELECT try($$SELECT workflow.start_job('start', '{"night": 1}')$$);
+SELECT try($$SELECT workflow.start_job('start', '"day"')$$);
+SELECT try($$SELECT workflow.start_job('start', NULL) > 0$$);
+
+-- what this version does not do
+SELECT try($$SELECT workflow.start_job('start', start_at => now() + interval '1 hour')$$);
+SELECT try($$SELECT workflow.start_job('start', request_key => 'key')$$);
+
+-- a read-only transaction
+BEGIN READ ONLY;
+SELECT try($$SELECT workflow.start_job('start')$$);
+SELECT try($$SELECT workflow.define_package('{"name": "start"}')$$);
+ROLLBACK;
+
+-- runs that there are not
+SELECT try('SELECT workflow.wait_for_job(-1)');
+SELECT try('SELECT workflow.wait_for_job(9223372036854775807)');
+SELECT try('SELECT workflow.wait_for_job(NULL)');
+SELECT try('SELECT workflow.stop_job(-1)');
+SELECT try('SELECT workflow.stop_job(NULL)');
+
+-- a run that this very transaction started
+BEGIN;
+SELECT workflow.start_job('start') AS run \gset
+SELECT try('SELECT workflow.wait_for_job(' || :run || ')') = '55000: run ' || :run || ' was started by this very transaction';
+ROLLBACK;
+
+-- None of these started anything.
+SELECT count(*) FROM workflow.run_history WHERE package = 'start';
+
+DROP FUNCTION try;
+REVOKE USAGE ON SCHEMA workflow FROM regress_workflow_other;
+DROP ROLE regress_workflow_other;

@@ -1,0 +1,98 @@
+-- Variables: declared with defaults, given at the start, read in steps,
+-- handed to children by value.
+
+CREATE TABLE seen (package text, step text, name text, value text);
+CREATE PROCEDURE execute(package text, variables jsonb, INOUT status text DEFAULT NULL)
+LANGUAGE plpgsql AS $$
+DECLARE
+	run bigint;
+BEGIN
+	run := workflow.start_job(package, variables);
+	COMMIT;
+	status := workflow.wait_for_job(run, '60s');
+END $$;
+
+SELECT workflow.define_package($$ {
+  "name": "var_values",
+  "variables": {"text": "default", "number": 1.50, "flag": true, "nothing": null,
+                "list": [1, "two", null], "object": {"key": {"inner": 1}}, "Name with ä \" quote": "x"},
+  "steps": [
+    {"name": "read", "command": [
+        "INSERT INTO seen SELECT 'var_values', workflow.step_name(), key, workflow.variable(key)",
+        "FROM jsonb_object_keys(workflow.variables()) AS key"]}
+  ]} $$);
+
+-- defaults: text without quotes, the rest as JSON, null as null
+CALL execute('var_values', '{}');
+SELECT name, value, value IS NULL AS is_null FROM seen ORDER BY name COLLATE "C";
+SELECT variables FROM workflow.run_history WHERE package = 'var_values' ORDER BY run_id DESC LIMIT 1;
+TRUNCATE seen;
+
+-- given values replace defaults, of whatever type, one by one
+CALL execute('var_values', '{"text": {"now": "an object"}, "number": "a text", "flag": null, "nothing": "something", "list": []}');
+SELECT name, value, value IS NULL AS is_null FROM seen ORDER BY name COLLATE "C";
+SELECT variables FROM workflow.run_history WHERE package = 'var_values' ORDER BY run_id DESC LIMIT 1;
+TRUNCATE seen;
+
+-- a variable that was not declared
+SELECT workflow.start_job('var_values', '{"text": "x", "txt": "y"}');
+SELECT workflow.start_job('var_values', '[1]');
+SELECT workflow.define_package($$ {
+  "name": "var_unknown", "variables": {"day": "2024-02-29"},
+  "steps": [{"name": "a", "command": "SELECT workflow.variable('night')"}]} $$);
+CALL execute('var_unknown', '{}');
+SELECT status, error_path, sqlstate, message FROM workflow.run_history WHERE package = 'var_unknown';
+
+-- run_id, step_name, in every kind of context
+SELECT workflow.define_package($$ {
+  "name": "var_context", "variables": {"day": "2024-02-29"}, "connections": [{"name": "c"}],
+  "steps": [
+    {"name": "plain", "command": "INSERT INTO seen SELECT workflow.run_id(), workflow.step_name(), 'day', workflow.variable('day')::date + 1"},
+    {"name": "named connection", "connection": "c", "command": "INSERT INTO seen SELECT workflow.run_id(), workflow.step_name(), 'day', workflow.variable('day')"},
+    {"name": "do", "command": "DO 'BEGIN INSERT INTO seen SELECT workflow.run_id(), workflow.step_name(), ''day'', workflow.variable(''day''); COMMIT; INSERT INTO seen SELECT workflow.run_id(), workflow.step_name(), ''day'', workflow.variables() ->> ''day''; END'"}
+  ]} $$);
+CALL execute('var_context', '{}');
+SELECT s.step, s.name, s.value, s.package = h.run_id::text AS right_run
+FROM seen AS s, workflow.run_history AS h
+WHERE h.package = 'var_context'
+ORDER BY s.step, s.value;
+TRUNCATE seen;
+
+-- A child gets those of the run's variables that it declares, and its own
+-- defaults for the others; what it has is its own.
+SELECT workflow.define_package($$ {
+  "name": "var_child", "variables": {"day": "child", "mine": "child", "typed": 0},
+  "steps": [{"name": "read", "command": [
+        "INSERT INTO seen SELECT 'var_child', workflow.step_name(), key, value #>> '{}'",
+        "FROM jsonb_each(workflow.variables())"]}
+  ]} $$);
+SELECT workflow.define_package($$ {
+  "name": "var_parent", "variables": {"day": "parent", "other": "parent", "typed": [1, 2]},
+  "steps": [
+    {"name": "child", "kind": "package", "command": "var_child"},
+    {"name": "read", "after": ["child"], "command": [
+        "INSERT INTO seen SELECT 'var_parent', workflow.step_name(), key, value #>> '{}'",
+        "FROM jsonb_each(workflow.variables())"]}
+  ]} $$);
+CALL execute('var_parent', '{"day": "given"}');
+SELECT package, name, value FROM seen ORDER BY package, name;
+SELECT package, variables FROM workflow.run_history WHERE package IN ('var_parent', 'var_child') ORDER BY run_id;
+TRUNCATE seen;
+
+-- outside of a step
+SELECT workflow.run_id(), workflow.step_name(), workflow.variables();
+SELECT workflow.variable('day');
+SET workflow.variables = '{"day": "forged"}';
+SELECT workflow.variable('day'), workflow.run_id();
+RESET workflow.variables;
+
+-- large, and many
+SELECT workflow.define_package(jsonb_build_object('name', 'var_large',
+	'variables', jsonb_object_agg('v' || i, repeat('x', 1000)) || '{"big": null}',
+	'steps', '[{"name": "a", "command": "INSERT INTO seen SELECT workflow.run_id(), null, count(*), sum(length(value)) FROM jsonb_each_text(workflow.variables())"}]'::jsonb))
+FROM generate_series(1, 1000) AS i;
+CALL execute('var_large', jsonb_build_object('big', repeat('y', 1000000)));
+SELECT name, value FROM seen;
+
+DROP PROCEDURE execute;
+DROP TABLE seen;

@@ -1,0 +1,359 @@
+/* sql/workflow--1.0.sql */
+
+-- complain if script is sourced in psql, rather than via CREATE EXTENSION
+\echo Use "CREATE EXTENSION workflow" to load this file. \quit
+
+-- ---------------------------------------------------------------------------
+-- Schema.  A plain CREATE SCHEMA: one that somebody made beforehand makes the
+-- installation fail instead of being adopted with what is in it.  PUBLIC has
+-- no rights on the schema; inside it functions and views are open to PUBLIC,
+-- tables to nobody.
+-- ---------------------------------------------------------------------------
+
+CREATE SCHEMA workflow;
+COMMENT ON SCHEMA workflow IS 'multi-step jobs: packages, runs and their history';
+
+-- ---------------------------------------------------------------------------
+-- Definitions: dumped by pg_dump.  All tables are written by src/catalog.c
+-- and src/history.c alone, by heap_insert and plain indexes: no foreign key,
+-- trigger, rule, policy, expression or partial index on any of them.
+-- ---------------------------------------------------------------------------
+
+CREATE TABLE workflow.definition (
+    package_id bigint GENERATED ALWAYS AS IDENTITY
+        CONSTRAINT definition_pkey PRIMARY KEY,
+    name text COLLATE "C" NOT NULL
+        CONSTRAINT definition_name_key UNIQUE,
+    owner regrole NOT NULL,
+    version integer NOT NULL
+);
+COMMENT ON TABLE workflow.definition IS 'packages: name, owner and current version';
+SELECT pg_catalog.pg_extension_config_dump('workflow.definition', '');
+SELECT pg_catalog.pg_extension_config_dump('workflow.definition_package_id_seq', '');
+
+CREATE TABLE workflow.definition_version (
+    package_id bigint NOT NULL,
+    version integer NOT NULL,
+    name text COLLATE "C" NOT NULL,
+    document jsonb NOT NULL,
+    CONSTRAINT definition_version_pkey PRIMARY KEY (package_id, version)
+);
+COMMENT ON TABLE workflow.definition_version IS 'versions of packages: the documents as they were given';
+SELECT pg_catalog.pg_extension_config_dump('workflow.definition_version', '');
+
+-- A version that has a row here was started at least once and is frozen.  The
+-- rows are added without looking who else adds one: several are as good as one.
+CREATE TABLE workflow.definition_use (
+    package_id bigint NOT NULL,
+    version integer NOT NULL
+);
+CREATE INDEX definition_use_package_id_version_idx
+    ON workflow.definition_use (package_id, version);
+COMMENT ON TABLE workflow.definition_use IS 'versions that some run has used: an edit makes the next version';
+
+-- ---------------------------------------------------------------------------
+-- History: append-only, not dumped.  One index each on the hot tables.
+-- ---------------------------------------------------------------------------
+
+CREATE SEQUENCE workflow.run_id_seq AS bigint;
+COMMENT ON SEQUENCE workflow.run_id_seq IS 'numbers of runs';
+SELECT pg_catalog.pg_extension_config_dump('workflow.run_id_seq', '');
+
+CREATE TABLE workflow.run (
+    run_id bigint NOT NULL CONSTRAINT run_pkey PRIMARY KEY,
+    requested_at timestamptz NOT NULL,
+    package_id bigint NOT NULL,
+    version integer NOT NULL,
+    owner oid NOT NULL,
+    requested_by oid NOT NULL,
+    priority integer NOT NULL,
+    parent_step integer,
+    parent_attempt integer,
+    parent_run_id bigint,
+    root_run_id bigint,
+    variables jsonb
+);
+COMMENT ON TABLE workflow.run IS 'runs as they were requested; the rows never change';
+
+CREATE TABLE workflow.run_outcome (
+    run_id bigint NOT NULL CONSTRAINT run_outcome_pkey PRIMARY KEY,
+    started_at timestamptz,
+    finished_at timestamptz NOT NULL,
+    failed_steps integer NOT NULL,
+    stopped_by oid,
+    status "char" NOT NULL,
+    error_path text,
+    sqlstate text,
+    message text,
+    stop_reason text
+);
+COMMENT ON TABLE workflow.run_outcome IS 'how runs ended: one row a run, written in the transaction that ended it';
+
+CREATE TABLE workflow.step_outcome (
+    run_id bigint NOT NULL,
+    step integer NOT NULL,
+    attempt integer NOT NULL,
+    pid integer,
+    started_at timestamptz,
+    finished_at timestamptz,
+    rows bigint,
+    statement integer,
+    status "char" NOT NULL,
+    reason "char",
+    sqlstate text,
+    message text,
+    detail text,
+    hint text,
+    context text,
+    CONSTRAINT step_outcome_pkey PRIMARY KEY (run_id, step, attempt)
+);
+COMMENT ON TABLE workflow.step_outcome IS 'how attempts of steps ended: written in the transaction that did their work; unique, so that nothing is executed twice';
+
+CREATE TABLE workflow.step_start (
+    run_id bigint NOT NULL,
+    step integer NOT NULL,
+    attempt integer NOT NULL,
+    started_at timestamptz NOT NULL,
+    CONSTRAINT step_start_pkey PRIMARY KEY (run_id, step, attempt)
+);
+COMMENT ON TABLE workflow.step_start IS 'attempts of steps that commit inside: written with the first part of their work';
+
+-- One row: every run below `run_id` has ended, but for those in `still_open`.
+CREATE TABLE workflow.horizon (
+    run_id bigint NOT NULL,
+    still_open bigint[] NOT NULL
+);
+INSERT INTO workflow.horizon VALUES (1, '{}');
+COMMENT ON TABLE workflow.horizon IS 'where the search for open runs begins';
+
+-- ---------------------------------------------------------------------------
+-- Definition API
+-- ---------------------------------------------------------------------------
+
+CREATE FUNCTION workflow.define_package(definition jsonb)
+RETURNS integer
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'wf_define_package';
+COMMENT ON FUNCTION workflow.define_package(jsonb) IS
+'create a package from a document, or make its next version; returns the version';
+
+CREATE FUNCTION workflow.package_definition(package text, version integer DEFAULT NULL)
+RETURNS jsonb
+LANGUAGE c STABLE PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'wf_package_definition';
+COMMENT ON FUNCTION workflow.package_definition(text, integer) IS
+'the document that defines a package; version null: the current one';
+
+-- ---------------------------------------------------------------------------
+-- Run API
+-- ---------------------------------------------------------------------------
+
+CREATE FUNCTION workflow.start_job(package text, variables jsonb DEFAULT '{}', priority integer DEFAULT NULL)
+RETURNS bigint
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'wf_start_job';
+COMMENT ON FUNCTION workflow.start_job(text, jsonb, integer) IS
+'enqueue a run of a package and return its number; it starts when the transaction commits';
+
+CREATE FUNCTION workflow.stop_job(run_id bigint, reason text DEFAULT NULL, force boolean DEFAULT false)
+RETURNS boolean
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'wf_stop_job';
+COMMENT ON FUNCTION workflow.stop_job(bigint, text, boolean) IS
+'end a run and its children as cancelled, at once; false if the run had ended';
+
+CREATE FUNCTION workflow.wait_for_job(run_id bigint, timeout interval DEFAULT NULL)
+RETURNS text
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'wf_wait_for_job';
+COMMENT ON FUNCTION workflow.wait_for_job(bigint, interval) IS
+'wait for the end of a run and return its status; null after the time-out';
+
+-- ---------------------------------------------------------------------------
+-- Functions for steps: what a step sees of its run; null in other sessions.
+-- ---------------------------------------------------------------------------
+
+CREATE FUNCTION workflow.run_id()
+RETURNS bigint
+LANGUAGE c STABLE PARALLEL RESTRICTED
+AS 'MODULE_PATHNAME', 'wf_run_id';
+COMMENT ON FUNCTION workflow.run_id() IS 'run of the step that calls it; null outside one';
+
+CREATE FUNCTION workflow.step_name()
+RETURNS text
+LANGUAGE c STABLE PARALLEL RESTRICTED
+AS 'MODULE_PATHNAME', 'wf_step_name';
+COMMENT ON FUNCTION workflow.step_name() IS 'name of the step that calls it; null outside one';
+
+CREATE FUNCTION workflow.variable(name text)
+RETURNS text
+LANGUAGE c STABLE STRICT PARALLEL RESTRICTED
+AS 'MODULE_PATHNAME', 'wf_variable';
+COMMENT ON FUNCTION workflow.variable(text) IS 'value of a variable of the run; null outside a step';
+
+CREATE FUNCTION workflow.variables()
+RETURNS jsonb
+LANGUAGE c STABLE PARALLEL RESTRICTED
+AS 'MODULE_PATHNAME', 'wf_variables';
+COMMENT ON FUNCTION workflow.variables() IS 'all variables of the run; null outside a step';
+
+-- ---------------------------------------------------------------------------
+-- Functions that the views are made of.  Each checks what the reader may see.
+-- ---------------------------------------------------------------------------
+
+CREATE FUNCTION workflow.status_name(status "char")
+RETURNS text
+LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'wf_status_name';
+COMMENT ON FUNCTION workflow.status_name("char") IS 'name of a status code; for the views';
+
+CREATE FUNCTION workflow.reason_name(reason "char")
+RETURNS text
+LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'wf_reason_text';
+COMMENT ON FUNCTION workflow.reason_name("char") IS 'name of a reason code; for the views';
+
+CREATE FUNCTION workflow.may_see_run(owner oid, requested_by oid)
+RETURNS boolean
+LANGUAGE c STABLE STRICT PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'wf_may_see_run';
+COMMENT ON FUNCTION workflow.may_see_run(oid, oid) IS 'whether the current user may see such a run; for the views';
+
+CREATE FUNCTION workflow.run_step(run_id bigint, step integer,
+    OUT name text, OUT kind text, OUT command text, OUT connection text, OUT server text)
+LANGUAGE c STABLE STRICT PARALLEL RESTRICTED
+AS 'MODULE_PATHNAME', 'wf_run_step';
+COMMENT ON FUNCTION workflow.run_step(bigint, integer) IS 'a step as the version that a run executes defines it; for the views';
+
+CREATE FUNCTION workflow.run_state(run_id bigint,
+    OUT status text, OUT failed_steps integer, OUT started_at timestamptz, OUT finished_at timestamptz,
+    OUT error_path text, OUT sqlstate text, OUT message text)
+RETURNS SETOF record
+LANGUAGE c VOLATILE STRICT PARALLEL RESTRICTED ROWS 1
+AS 'MODULE_PATHNAME', 'wf_run_state';
+COMMENT ON FUNCTION workflow.run_state(bigint) IS 'state of a run that has not ended; for the views';
+
+CREATE FUNCTION workflow.step_states(run_id bigint,
+    OUT step integer, OUT attempt integer, OUT status text, OUT reason text, OUT wait text, OUT pid integer,
+    OUT started_at timestamptz, OUT finished_at timestamptz, OUT sqlstate text, OUT message text)
+RETURNS SETOF record
+LANGUAGE c VOLATILE STRICT PARALLEL RESTRICTED ROWS 10
+AS 'MODULE_PATHNAME', 'wf_step_states';
+COMMENT ON FUNCTION workflow.step_states(bigint) IS 'states of the steps of a run that has not ended; for the views';
+
+CREATE FUNCTION workflow.agent_state(
+    OUT running boolean, OUT scheduler_pid integer, OUT workers integer, OUT queued bigint, OUT running_runs bigint,
+    OUT enabled boolean, OUT max_workers integer, OUT commit_mode text, OUT last_error text, OUT last_error_at timestamptz)
+LANGUAGE c VOLATILE PARALLEL RESTRICTED
+AS 'MODULE_PATHNAME', 'wf_agent';
+COMMENT ON FUNCTION workflow.agent_state() IS 'the agent of this database; for the view';
+
+-- ---------------------------------------------------------------------------
+-- Views: one row a thing, only what the reader may see.
+-- ---------------------------------------------------------------------------
+
+-- Runs without an outcome: those from the horizon on, and the few before it.
+CREATE VIEW workflow.open_run WITH (security_barrier) AS
+SELECT r.run_id, r.package_id, r.version, r.requested_at
+FROM (
+    SELECT r.* FROM workflow.horizon h JOIN workflow.run r ON r.run_id >= h.run_id
+    UNION ALL
+    SELECT r.* FROM workflow.horizon h, pg_catalog.unnest(h.still_open) o(run_id)
+    JOIN workflow.run r ON r.run_id = o.run_id
+) r
+WHERE NOT EXISTS (SELECT FROM workflow.run_outcome o WHERE o.run_id = r.run_id)
+  AND workflow.may_see_run(r.owner, r.requested_by);
+COMMENT ON VIEW workflow.open_run IS 'runs that have not ended';
+
+CREATE VIEW workflow.run_history WITH (security_barrier) AS
+SELECT r.run_id,
+    COALESCE(r.root_run_id, r.run_id) AS root_run_id,
+    r.parent_run_id,
+    (workflow.run_step(r.parent_run_id, r.parent_step)).name AS parent_step,
+    COALESCE(d.name, v.name) AS package,
+    r.version,
+    COALESCE(workflow.status_name(o.status), s.status) AS status,
+    COALESCE(o.failed_steps, s.failed_steps) AS failed_steps,
+    r.requested_by::regrole AS requested_by,
+    r.requested_at,
+    COALESCE(o.started_at, s.started_at) AS started_at,
+    COALESCE(o.finished_at, s.finished_at) AS finished_at,
+    COALESCE(o.finished_at, s.finished_at, pg_catalog.clock_timestamp())
+        - COALESCE(o.started_at, s.started_at) AS duration,
+    COALESCE(o.error_path, s.error_path) AS error_path,
+    COALESCE(o.sqlstate, s.sqlstate) AS sqlstate,
+    COALESCE(o.message, s.message) AS message,
+    COALESCE(NULLIF(v.document -> 'variables', 'null'), '{}') || COALESCE(r.variables, '{}') AS variables,
+    o.stopped_by::regrole AS stopped_by,
+    o.stop_reason
+FROM workflow.run r
+LEFT JOIN workflow.run_outcome o ON o.run_id = r.run_id
+LEFT JOIN workflow.definition d ON d.package_id = r.package_id
+LEFT JOIN workflow.definition_version v ON v.package_id = r.package_id AND v.version = r.version
+LEFT JOIN LATERAL workflow.run_state(CASE WHEN o.run_id IS NULL THEN r.run_id END) s ON true
+WHERE workflow.may_see_run(r.owner, r.requested_by);
+COMMENT ON VIEW workflow.run_history IS 'runs: queued, running and ended';
+
+CREATE VIEW workflow.step_history WITH (security_barrier) AS
+SELECT s.run_id,
+    COALESCE(r.root_run_id, r.run_id) AS root_run_id,
+    COALESCE(d.name, v.name) AS package,
+    (p.step).name AS step,
+    s.attempt,
+    (p.step).kind AS kind,
+    s.status,
+    s.reason,
+    (p.step).command AS command,
+    (p.step).connection AS connection,
+    (p.step).server AS server,
+    s.rows,
+    s.statement,
+    s.started_at,
+    s.finished_at,
+    COALESCE(s.finished_at, pg_catalog.clock_timestamp()) - s.started_at AS duration,
+    s.sqlstate,
+    s.message,
+    s.detail,
+    s.hint,
+    s.context,
+    s.pid
+FROM (
+    SELECT s.run_id, s.step, s.attempt, workflow.status_name(s.status) AS status,
+        workflow.reason_name(s.reason) AS reason, s.rows, s.statement, s.started_at, s.finished_at,
+        s.sqlstate, s.message, s.detail, s.hint, s.context, s.pid
+    FROM workflow.step_outcome s
+    UNION ALL
+    SELECT r.run_id, s.step, s.attempt, s.status, s.reason, NULL, NULL, s.started_at, s.finished_at,
+        s.sqlstate, s.message, NULL, NULL, NULL, s.pid
+    FROM workflow.open_run r, workflow.step_states(r.run_id) s
+    WHERE NOT EXISTS (SELECT FROM workflow.step_outcome o WHERE o.run_id = r.run_id AND o.step = s.step)
+) s
+JOIN workflow.run r ON r.run_id = s.run_id
+LEFT JOIN workflow.definition d ON d.package_id = r.package_id
+LEFT JOIN workflow.definition_version v ON v.package_id = r.package_id AND v.version = r.version
+CROSS JOIN LATERAL (SELECT workflow.run_step(s.run_id, s.step) AS step OFFSET 0) p
+WHERE workflow.may_see_run(r.owner, r.requested_by);
+COMMENT ON VIEW workflow.step_history IS 'attempts of steps: waiting, running and ended';
+
+CREATE VIEW workflow.activity WITH (security_barrier) AS
+SELECT r.run_id AS run,
+    COALESCE(d.name, v.name) AS package,
+    (workflow.run_step(r.run_id, s.step)).name AS step,
+    COALESCE(s.status, t.status) AS state,
+    CASE WHEN t.status = 'queued' THEN 'worker' ELSE s.wait END AS wait,
+    s.pid,
+    COALESCE(s.started_at, t.started_at) AS started_at
+FROM workflow.open_run r
+LEFT JOIN workflow.definition d ON d.package_id = r.package_id
+LEFT JOIN workflow.definition_version v ON v.package_id = r.package_id AND v.version = r.version
+CROSS JOIN LATERAL workflow.run_state(r.run_id) t
+LEFT JOIN LATERAL workflow.step_states(CASE WHEN t.status = 'running' THEN r.run_id END) s
+    ON s.status = 'running' OR s.wait IS NOT NULL
+WHERE t.status IN ('queued', 'paused', 'running');
+COMMENT ON VIEW workflow.activity IS 'what is queued, paused or running at this moment, and what it waits for';
+
+CREATE VIEW workflow.agent AS
+SELECT * FROM workflow.agent_state();
+COMMENT ON VIEW workflow.agent IS 'the agent of this database';
+
+GRANT SELECT ON workflow.open_run, workflow.run_history, workflow.step_history, workflow.activity, workflow.agent TO PUBLIC;

@@ -1,0 +1,532 @@
+/*-------------------------------------------------------------------------
+ *
+ * catalog.c
+ *	  The tables of the definitions, read and written as catalogs.
+ *
+ * The tables are ordinary ones, but they are used as the server uses its
+ * catalogs: systable scans with the catalog snapshot, so that every read sees
+ * the newest committed rows whatever snapshot the caller's transaction has
+ * (and taking it does not count as the transaction's first snapshot, so a
+ * step may still say SET TRANSACTION), and CatalogTuple* to write, so that
+ * no trigger, rule, policy or permission is involved.  Rights are checked by
+ * the callers.
+ *
+ * Object identifiers are looked up once per process and forgotten at any
+ * relation cache invalidation that may concern them; that also counts up the
+ * generation which tells caches of plans to start afresh (DROP EXTENSION and
+ * CREATE EXTENSION hand the same package ids out again).
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/htup_details.h"
+#include "access/table.h"
+#include "access/xact.h"
+#include "catalog/indexing.h"
+#include "catalog/namespace.h"
+#include "catalog/pg_collation.h"
+#include "commands/extension.h"
+#include "commands/sequence.h"
+#include "miscadmin.h"
+#include "storage/lmgr.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/inval.h"
+#include "utils/lsyscache.h"
+#include "utils/rel.h"
+
+#include "catalog.h"
+
+/* Columns of workflow.definition. */
+enum
+{
+	DEF_PACKAGE_ID = 1,
+	DEF_NAME,
+	DEF_OWNER,
+	DEF_VERSION,
+	DEF_NCOLUMNS = DEF_VERSION
+};
+
+/* Columns of workflow.definition_version. */
+enum
+{
+	DV_PACKAGE_ID = 1,
+	DV_VERSION,
+	DV_NAME,
+	DV_DOCUMENT,
+	DV_NCOLUMNS = DV_DOCUMENT
+};
+
+/* Columns of workflow.definition_use. */
+enum
+{
+	DU_PACKAGE_ID = 1,
+	DU_VERSION,
+	DU_NCOLUMNS = DU_VERSION
+};
+
+static const char *const table_names[WF_NTABLES] = {
+	[WF_TABLE_DEFINITION] = "definition",
+	[WF_TABLE_DEFINITION_VERSION] = "definition_version",
+	[WF_TABLE_DEFINITION_USE] = "definition_use",
+	[WF_TABLE_RUN] = "run",
+	[WF_TABLE_RUN_OUTCOME] = "run_outcome",
+	[WF_TABLE_STEP_OUTCOME] = "step_outcome",
+	[WF_TABLE_STEP_START] = "step_start",
+	[WF_TABLE_HORIZON] = "horizon"
+};
+
+/* The index that lookups use; NULL: none. */
+static const char *const index_names[WF_NTABLES] = {
+	[WF_TABLE_DEFINITION] = "definition_pkey",
+	[WF_TABLE_DEFINITION_VERSION] = "definition_version_pkey",
+	[WF_TABLE_DEFINITION_USE] = "definition_use_package_id_version_idx",
+	[WF_TABLE_RUN] = "run_pkey",
+	[WF_TABLE_RUN_OUTCOME] = "run_outcome_pkey",
+	[WF_TABLE_STEP_OUTCOME] = "step_outcome_pkey",
+	[WF_TABLE_STEP_START] = "step_start_pkey",
+	[WF_TABLE_HORIZON] = NULL
+};
+
+/* What this process knows of the extension's objects. */
+static struct
+{
+	bool		valid;
+	bool		callback_registered;
+	uint64		generation;
+	Oid			relid[WF_NTABLES];
+	Oid			indexid[WF_NTABLES];
+	Oid			definition_name_key;
+	Oid			package_sequence;
+	Oid			run_sequence;
+}			known;
+
+static void load_known_objects(void);
+static void forget_known_objects(Datum arg, Oid relid);
+static Oid	find_relation(Oid schema, const char *name);
+static bool find_package(Oid index, int column, ScanKeyData *key,
+						 WfPackageRow *row);
+static HeapTuple scan_version(SysScanDesc *scan, Relation rel,
+							  int64 package_id, int32 version);
+static void insert_version(int64 package_id, int32 version, const char *name,
+						   Jsonb *document);
+static void update_definition_version(int64 package_id, int32 version);
+static void replace_document(int64 package_id, int32 version,
+							 Jsonb *document);
+
+/* OID of a table. */
+Oid
+wf_catalog_relid(WfTable table)
+{
+	load_known_objects();
+	return known.relid[table];
+}
+
+/* OID of a table's index for lookups. */
+Oid
+wf_catalog_indexid(WfTable table)
+{
+	load_known_objects();
+	return known.indexid[table];
+}
+
+/* OID of the sequence that numbers runs. */
+Oid
+wf_catalog_run_sequence(void)
+{
+	load_known_objects();
+	return known.run_sequence;
+}
+
+/* True if the extension exists in this database. */
+bool
+wf_catalog_installed(void)
+{
+	return OidIsValid(get_extension_oid(WF_EXTENSION, true));
+}
+
+/* A number that changes when cached knowledge may be about a dropped object. */
+uint64
+wf_catalog_generation(void)
+{
+	return known.generation;
+}
+
+/*
+ * load_known_objects
+ *		Look up the extension's tables, if not known.  An ERROR leaves nothing
+ *		half known: `valid` is set last.
+ */
+static void
+load_known_objects(void)
+{
+	Oid			schema;
+	Oid			relid[WF_NTABLES];
+	int			i;
+
+	if (known.valid)
+		return;
+	if (!known.callback_registered)
+	{
+		CacheRegisterRelcacheCallback(forget_known_objects, (Datum) 0);
+		known.callback_registered = true;
+	}
+
+	if (!OidIsValid(get_extension_oid(WF_EXTENSION, true)))
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("extension \"%s\" is not installed in this database",
+						WF_EXTENSION),
+				 errhint("Run CREATE EXTENSION %s.", WF_EXTENSION)));
+	schema = get_namespace_oid(WF_SCHEMA, false);
+	for (i = 0; i < WF_NTABLES; i++)
+	{
+		relid[i] = find_relation(schema, table_names[i]);
+		known.indexid[i] = index_names[i] == NULL ? InvalidOid :
+			find_relation(schema, index_names[i]);
+	}
+	known.definition_name_key = find_relation(schema, "definition_name_key");
+	known.package_sequence = find_relation(schema,
+										   "definition_package_id_seq");
+	known.run_sequence = find_relation(schema, "run_id_seq");
+	if (memcmp(relid, known.relid, sizeof(relid)) != 0)
+	{
+		memcpy(known.relid, relid, sizeof(relid));
+		known.generation++;
+	}
+	known.valid = true;
+}
+
+static Oid
+find_relation(Oid schema, const char *name)
+{
+	Oid			relid = get_relname_relid(name, schema);
+
+	if (!OidIsValid(relid))
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("relation \"%s.%s\" does not exist", WF_SCHEMA, name),
+				 errhint("The installed version of extension \"%s\" does not fit the loaded library; run ALTER EXTENSION %s UPDATE.",
+						 WF_EXTENSION, WF_EXTENSION)));
+	return relid;
+}
+
+/* Relation cache callback: our tables may be gone or others. */
+static void
+forget_known_objects(Datum arg, Oid relid)
+{
+	int			i;
+
+	if (!known.valid)
+		return;
+	for (i = 0; i < WF_NTABLES; i++)
+	{
+		if (relid == InvalidOid || relid == known.relid[i])
+		{
+			known.valid = false;
+			return;
+		}
+	}
+}
+
+/* The heavyweight lock of a package, held to the end of the transaction. */
+void
+wf_catalog_lock_package(int64 package_id, int lockmode)
+{
+	LockDatabaseObject(wf_catalog_relid(WF_TABLE_DEFINITION),
+					   (Oid) package_id, 0, lockmode);
+}
+
+/* The lock of who starts a run, without waiting for who edits. */
+bool
+wf_catalog_try_lock_package(int64 package_id)
+{
+	LOCKTAG		tag;
+
+	SET_LOCKTAG_OBJECT(tag, MyDatabaseId,
+					   wf_catalog_relid(WF_TABLE_DEFINITION),
+					   (Oid) package_id, 0);
+	return LockAcquire(&tag, AccessShareLock, false, true) !=
+		LOCKACQUIRE_NOT_AVAIL;
+}
+
+/* Find a package by its name. */
+bool
+wf_catalog_find_package(const char *name, WfPackageRow *row)
+{
+	ScanKeyData key;
+
+	load_known_objects();
+	ScanKeyInit(&key, DEF_NAME, BTEqualStrategyNumber, F_TEXTEQ,
+				CStringGetTextDatum(name));
+	key.sk_collation = C_COLLATION_OID;
+	return find_package(known.definition_name_key, DEF_NAME, &key, row);
+}
+
+/* Find a package by its number. */
+bool
+wf_catalog_find_package_by_id(int64 package_id, WfPackageRow *row)
+{
+	ScanKeyData key;
+
+	load_known_objects();
+	ScanKeyInit(&key, DEF_PACKAGE_ID, BTEqualStrategyNumber, F_INT8EQ,
+				Int64GetDatum(package_id));
+	return find_package(known.indexid[WF_TABLE_DEFINITION], DEF_PACKAGE_ID,
+						&key, row);
+}
+
+static bool
+find_package(Oid index, int column, ScanKeyData *key, WfPackageRow *row)
+{
+	Relation	rel;
+	SysScanDesc scan;
+	HeapTuple	tuple;
+	Datum		values[DEF_NCOLUMNS];
+	bool		nulls[DEF_NCOLUMNS];
+	bool		found;
+
+	rel = table_open(known.relid[WF_TABLE_DEFINITION], AccessShareLock);
+	scan = systable_beginscan(rel, index, true, NULL, 1, key);
+	tuple = systable_getnext(scan);
+	found = HeapTupleIsValid(tuple);
+	if (found)
+	{
+		heap_deform_tuple(tuple, RelationGetDescr(rel), values, nulls);
+		row->package_id = DatumGetInt64(values[DEF_PACKAGE_ID - 1]);
+		row->name = TextDatumGetCString(values[DEF_NAME - 1]);
+		row->owner = DatumGetObjectId(values[DEF_OWNER - 1]);
+		row->version = DatumGetInt32(values[DEF_VERSION - 1]);
+	}
+	systable_endscan(scan);
+	table_close(rel, NoLock);
+	return found;
+}
+
+/* Begin a scan for one version; the caller ends it. */
+static HeapTuple
+scan_version(SysScanDesc *scan, Relation rel, int64 package_id, int32 version)
+{
+	ScanKeyData keys[2];
+
+	ScanKeyInit(&keys[0], DV_PACKAGE_ID, BTEqualStrategyNumber, F_INT8EQ,
+				Int64GetDatum(package_id));
+	ScanKeyInit(&keys[1], DV_VERSION, BTEqualStrategyNumber, F_INT4EQ,
+				Int32GetDatum(version));
+	*scan = systable_beginscan(rel,
+							   known.indexid[WF_TABLE_DEFINITION_VERSION],
+							   true, NULL, 2, keys);
+	return systable_getnext(*scan);
+}
+
+/* The document of a version, or NULL. */
+Jsonb *
+wf_catalog_get_document(int64 package_id, int32 version)
+{
+	Relation	rel;
+	SysScanDesc scan;
+	HeapTuple	tuple;
+	Jsonb	   *document = NULL;
+
+	rel = table_open(wf_catalog_relid(WF_TABLE_DEFINITION_VERSION),
+					 AccessShareLock);
+	tuple = scan_version(&scan, rel, package_id, version);
+	if (HeapTupleIsValid(tuple))
+	{
+		bool		isnull;
+		Datum		datum = heap_getattr(tuple, DV_DOCUMENT,
+										 RelationGetDescr(rel), &isnull);
+
+		document = DatumGetJsonbPCopy(datum);
+	}
+	systable_endscan(scan);
+	table_close(rel, NoLock);
+	return document;
+}
+
+/* True if a run has used the version. */
+bool
+wf_catalog_version_used(int64 package_id, int32 version)
+{
+	Relation	rel;
+	SysScanDesc scan;
+	ScanKeyData keys[2];
+	bool		used;
+
+	rel = table_open(wf_catalog_relid(WF_TABLE_DEFINITION_USE),
+					 AccessShareLock);
+	ScanKeyInit(&keys[0], DU_PACKAGE_ID, BTEqualStrategyNumber, F_INT8EQ,
+				Int64GetDatum(package_id));
+	ScanKeyInit(&keys[1], DU_VERSION, BTEqualStrategyNumber, F_INT4EQ,
+				Int32GetDatum(version));
+	scan = systable_beginscan(rel, known.indexid[WF_TABLE_DEFINITION_USE],
+							  true, NULL, 2, keys);
+	used = HeapTupleIsValid(systable_getnext(scan));
+	systable_endscan(scan);
+	table_close(rel, NoLock);
+	return used;
+}
+
+/*
+ * wf_catalog_mark_version_used
+ *		Freeze a version.  The caller holds AccessShareLock on the package.
+ *		Several transactions may add the row at once; none waits for another.
+ */
+void
+wf_catalog_mark_version_used(int64 package_id, int32 version)
+{
+	Relation	rel;
+	HeapTuple	tuple;
+	Datum		values[DU_NCOLUMNS];
+	bool		nulls[DU_NCOLUMNS] = {0};
+
+	if (wf_catalog_version_used(package_id, version))
+		return;
+	rel = table_open(wf_catalog_relid(WF_TABLE_DEFINITION_USE),
+					 RowExclusiveLock);
+	values[DU_PACKAGE_ID - 1] = Int64GetDatum(package_id);
+	values[DU_VERSION - 1] = Int32GetDatum(version);
+	tuple = heap_form_tuple(RelationGetDescr(rel), values, nulls);
+	CatalogTupleInsert(rel, tuple);
+	heap_freetuple(tuple);
+	table_close(rel, NoLock);
+	CommandCounterIncrement();
+}
+
+/*
+ * wf_catalog_create_package
+ *		A new package with its version 1.  The AccessExclusiveLock on it is
+ *		not needed: nobody else sees it before the commit.  Two transactions
+ *		that make the same name meet at a lock on the name; the later one gets
+ *		0 when the earlier one has committed.
+ */
+int64
+wf_catalog_create_package(const char *name, Oid owner, Jsonb *document)
+{
+	Relation	rel;
+	HeapTuple	tuple;
+	WfPackageRow row;
+	Datum		values[DEF_NCOLUMNS];
+	bool		nulls[DEF_NCOLUMNS] = {0};
+	int64		package_id;
+
+	rel = table_open(wf_catalog_relid(WF_TABLE_DEFINITION), RowExclusiveLock);
+
+	/*
+	 * An exclusive lock on the table as an object stands for all names: it is
+	 * taken by who makes a package and by nobody else.
+	 */
+	LockDatabaseObject(RelationGetRelid(rel), 0, 1, AccessExclusiveLock);
+	if (wf_catalog_find_package(name, &row))
+	{
+		table_close(rel, NoLock);
+		return 0;
+	}
+	package_id = nextval_internal(known.package_sequence, false);
+	values[DEF_PACKAGE_ID - 1] = Int64GetDatum(package_id);
+	values[DEF_NAME - 1] = CStringGetTextDatum(name);
+	values[DEF_OWNER - 1] = ObjectIdGetDatum(owner);
+	values[DEF_VERSION - 1] = Int32GetDatum(1);
+	tuple = heap_form_tuple(RelationGetDescr(rel), values, nulls);
+	CatalogTupleInsert(rel, tuple);
+	heap_freetuple(tuple);
+	table_close(rel, NoLock);
+	insert_version(package_id, 1, name, document);
+	CommandCounterIncrement();
+	return package_id;
+}
+
+/* Store a document as the current version, in place or as the next one. */
+int32
+wf_catalog_store_document(const WfPackageRow *package, Jsonb *document)
+{
+	int32		version = package->version;
+
+	if (wf_catalog_version_used(package->package_id, version))
+	{
+		version++;
+		insert_version(package->package_id, version, package->name, document);
+		update_definition_version(package->package_id, version);
+	}
+	else
+		replace_document(package->package_id, version, document);
+	CommandCounterIncrement();
+	return version;
+}
+
+static void
+insert_version(int64 package_id, int32 version, const char *name,
+			   Jsonb *document)
+{
+	Relation	rel;
+	HeapTuple	tuple;
+	Datum		values[DV_NCOLUMNS];
+	bool		nulls[DV_NCOLUMNS] = {0};
+
+	rel = table_open(wf_catalog_relid(WF_TABLE_DEFINITION_VERSION),
+					 RowExclusiveLock);
+	values[DV_PACKAGE_ID - 1] = Int64GetDatum(package_id);
+	values[DV_VERSION - 1] = Int32GetDatum(version);
+	values[DV_NAME - 1] = CStringGetTextDatum(name);
+	values[DV_DOCUMENT - 1] = JsonbPGetDatum(document);
+	tuple = heap_form_tuple(RelationGetDescr(rel), values, nulls);
+	CatalogTupleInsert(rel, tuple);
+	heap_freetuple(tuple);
+	table_close(rel, NoLock);
+}
+
+/* Make a version the current one. */
+static void
+update_definition_version(int64 package_id, int32 version)
+{
+	Relation	rel;
+	SysScanDesc scan;
+	ScanKeyData key;
+	HeapTuple	tuple;
+	Datum		values[DEF_NCOLUMNS] = {0};
+	bool		nulls[DEF_NCOLUMNS] = {0};
+	bool		replace[DEF_NCOLUMNS] = {0};
+
+	rel = table_open(wf_catalog_relid(WF_TABLE_DEFINITION), RowExclusiveLock);
+	ScanKeyInit(&key, DEF_PACKAGE_ID, BTEqualStrategyNumber, F_INT8EQ,
+				Int64GetDatum(package_id));
+	scan = systable_beginscan(rel, known.indexid[WF_TABLE_DEFINITION], true,
+							  NULL, 1, &key);
+	tuple = systable_getnext(scan);
+	if (!HeapTupleIsValid(tuple))
+		elog(ERROR, "package " INT64_FORMAT " is gone", package_id);
+	values[DEF_VERSION - 1] = Int32GetDatum(version);
+	replace[DEF_VERSION - 1] = true;
+	tuple = heap_modify_tuple(tuple, RelationGetDescr(rel), values, nulls,
+							  replace);
+	CatalogTupleUpdate(rel, &tuple->t_self, tuple);
+	systable_endscan(scan);
+	table_close(rel, NoLock);
+}
+
+static void
+replace_document(int64 package_id, int32 version, Jsonb *document)
+{
+	Relation	rel;
+	SysScanDesc scan;
+	HeapTuple	tuple;
+	Datum		values[DV_NCOLUMNS] = {0};
+	bool		nulls[DV_NCOLUMNS] = {0};
+	bool		replace[DV_NCOLUMNS] = {0};
+
+	rel = table_open(wf_catalog_relid(WF_TABLE_DEFINITION_VERSION),
+					 RowExclusiveLock);
+	tuple = scan_version(&scan, rel, package_id, version);
+	if (!HeapTupleIsValid(tuple))
+		elog(ERROR, "version %d of package " INT64_FORMAT " is gone",
+			 version, package_id);
+	values[DV_DOCUMENT - 1] = JsonbPGetDatum(document);
+	replace[DV_DOCUMENT - 1] = true;
+	tuple = heap_modify_tuple(tuple, RelationGetDescr(rel), values, nulls,
+							  replace);
+	CatalogTupleUpdate(rel, &tuple->t_self, tuple);
+	systable_endscan(scan);
+	table_close(rel, NoLock);
+}

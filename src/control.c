@@ -1,0 +1,447 @@
+/*-------------------------------------------------------------------------
+ *
+ * control.c
+ *	  SQL-callable run control: start_job, stop_job, wait_for_job.
+ *
+ * start_job() is part of the transaction that calls it: it inserts a row, and
+ * the scheduler hears of it at the commit (wakeup.c).  stop_job() acts at
+ * once: it sends a command, and waits until the run has an outcome.
+ *
+ * Who waits for a run notes its number with its backend in shared memory,
+ * then looks into the table, then sleeps on its latch; the scheduler commits
+ * an outcome, then reads the notes, then sets latches.  So no end is missed.
+ * Reads see the newest committed rows, whatever the caller's snapshot is.
+ *
+ * What is returned to a waiter is acknowledged: the outcome's transaction is
+ * flushed first (steps may commit asynchronously), and synchronous standbys
+ * have it where the caller's settings ask for that.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/transam.h"
+#include "access/xact.h"
+#include "access/xlog.h"
+#include "fmgr.h"
+#include "miscadmin.h"
+#include "pgstat.h"
+#include "replication/syncrep.h"
+#include "storage/ipc.h"
+#include "storage/latch.h"
+#include "storage/lmgr.h"
+#include "storage/proc.h"
+#include "utils/acl.h"
+#include "utils/builtins.h"
+#include "utils/memutils.h"
+#include "utils/timestamp.h"
+
+#include "area.h"
+#include "catalog.h"
+#include "compat.h"
+#include "guc.h"
+#include "history.h"
+#include "plan.h"
+#include "rights.h"
+#include "session.h"
+#include "shmem.h"
+#include "variables.h"
+#include "wakeup.h"
+
+#define STOP_PATIENCE_MS	10000
+
+/* Longest sleep of a waiter: a net below the latch, not the mechanism. */
+#define WAIT_NET_MS			60000
+
+PG_FUNCTION_INFO_V1(wf_start_job);
+PG_FUNCTION_INFO_V1(wf_stop_job);
+PG_FUNCTION_INFO_V1(wf_wait_for_job);
+
+static const WfPlan *plan_to_start(const WfPackageRow *package);
+static void lock_package(const char *name, WfPackageRow *package);
+static void warn_if_agent_is_down(void);
+static void read_run(int64 run_id, WfRun *run);
+static bool wait_for_end(int64 run_id, long timeout_ms,
+						 WfRunOutcome *outcome);
+static void note_awaited(int64 run_id);
+static void forget_awaited(int code, Datum arg);
+static void acknowledge(TransactionId xid);
+static WfDatabase *running_agent(void);
+static void send_stop(WfDatabase *database, int64 run_id, const char *reason,
+					  bool force);
+static void warn_of_backend(WfDatabase *database, int64 run_id);
+static long interval_to_ms(const Interval *interval);
+
+/*
+ * workflow.start_job(package text, variables jsonb, priority integer)
+ * returns bigint
+ *		Enqueue a run and return its number.  The run starts when the calling
+ *		transaction commits; nothing happens if it rolls back.
+ *
+ * Errors: 42704 unknown package, 42501 no permission, 22023 variables, 25006
+ * on a standby or in a read-only transaction, 55000 not preloaded.  Holds
+ * AccessShareLock on the package to the end of the transaction.
+ */
+Datum
+wf_start_job(PG_FUNCTION_ARGS)
+{
+	WfPackageRow package;
+	const WfPlan *plan;
+	WfRun		run = {0};
+
+	wf_shmem_require();
+	PreventCommandIfReadOnly("workflow.start_job()");
+	PreventCommandDuringRecovery("workflow.start_job()");
+	if (PG_ARGISNULL(0))
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("package must not be null")));
+
+	lock_package(text_to_cstring(PG_GETARG_TEXT_PP(0)), &package);
+	plan = plan_to_start(&package);
+	if (!PG_ARGISNULL(1))
+		run.variables = wf_variables_check(plan, PG_GETARG_JSONB_P(1));
+
+	wf_wakeup_prepare_start();
+	run.run_id = run.root_run_id = wf_history_next_run_id();
+	run.package_id = package.package_id;
+	run.version = package.version;
+	run.owner = package.owner;
+	run.requested_by = GetUserId();
+	run.requested_at = GetCurrentTimestamp();
+	run.priority = PG_ARGISNULL(2) ? 0 : PG_GETARG_INT32(2);
+	wf_history_insert_run(&run);
+	wf_wakeup_start(run.run_id, run.package_id, run.version, run.owner,
+					run.priority);
+	warn_if_agent_is_down();
+	PG_RETURN_INT64(run.run_id);
+}
+
+/*
+ * lock_package
+ *		Find a package, check the right to start it, and lock it against
+ *		edits.  The row is read again under the lock.
+ */
+static void
+lock_package(const char *name, WfPackageRow *package)
+{
+	int64		package_id;
+
+	if (!wf_catalog_find_package(name, package))
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("package \"%s\" does not exist", name)));
+	wf_rights_check_start(package);
+	package_id = package->package_id;
+	wf_catalog_lock_package(package_id, AccessShareLock);
+	if (!wf_catalog_find_package_by_id(package_id, package))
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("package \"%s\" does not exist", name)));
+	wf_rights_check_start(package);
+}
+
+/*
+ * plan_to_start
+ *		The plan of the current version, frozen by this start.  While the
+ *		freezing is not committed the plan must not be cached for longer than
+ *		the transaction: it is kept with it.
+ */
+static const WfPlan *
+plan_to_start(const WfPackageRow *package)
+{
+	static const WfPlan *kept = NULL;
+	static LocalTransactionId kept_by = InvalidLocalTransactionId;
+	MemoryContext old;
+
+	if (kept_by == wf_local_xid() && kept->package_id == package->package_id &&
+		kept->version == package->version)
+		return kept;
+	if (wf_catalog_version_used(package->package_id, package->version))
+	{
+		/* by a committed transaction, or by this one under another plan */
+		if (kept_by != wf_local_xid())
+			return wf_plan_get(package->package_id, package->version);
+	}
+	else
+		wf_catalog_mark_version_used(package->package_id, package->version);
+
+	old = MemoryContextSwitchTo(TopTransactionContext);
+	kept_by = InvalidLocalTransactionId;
+	kept = wf_plan_compile(package->package_id, package->version,
+						   wf_catalog_get_document(package->package_id,
+												   package->version));
+	kept_by = wf_local_xid();
+	MemoryContextSwitchTo(old);
+	return kept;
+}
+
+/* The run is queued; say so if nobody is there to start it. */
+static void
+warn_if_agent_is_down(void)
+{
+	static LocalTransactionId warned_in = InvalidLocalTransactionId;
+	WfDatabase *database = wf_database_find(MyDatabaseId);
+
+	if ((database != NULL && database->ready) || warned_in == wf_local_xid())
+		return;
+	warned_in = wf_local_xid();
+	ereport(WARNING,
+			(errmsg("the workflow agent is not running in this database"),
+			 errdetail("The run is queued.")));
+}
+
+/* The run, if the caller may know of it; an ERROR otherwise. */
+static void
+read_run(int64 run_id, WfRun *run)
+{
+	if (!wf_history_read_run(run_id, run) || !wf_rights_may_see(run))
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("run " INT64_FORMAT " does not exist", run_id)));
+}
+
+/*
+ * workflow.wait_for_job(run_id bigint, timeout interval) returns text
+ *		Wait for the end of a run and return its status; null after the
+ *		time-out.  A null time-out waits for ever.
+ *
+ * Errors: 42704 unknown run (or one that the caller may not see), 55000 a run
+ * that this very transaction started, 22023 negative time-out.
+ */
+Datum
+wf_wait_for_job(PG_FUNCTION_ARGS)
+{
+	WfRun		run;
+	WfRunOutcome outcome;
+	long		timeout = -1;
+	int64		run_id;
+
+	wf_shmem_require();
+	if (PG_ARGISNULL(0))
+		PG_RETURN_NULL();
+	run_id = PG_GETARG_INT64(0);
+	if (!PG_ARGISNULL(1))
+		timeout = interval_to_ms(PG_GETARG_INTERVAL_P(1));
+	if (wf_wakeup_started_here(run_id))
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("cannot wait for run " INT64_FORMAT " in the transaction that started it",
+						run_id),
+				 errdetail("The run starts when the transaction commits.")));
+	read_run(run_id, &run);
+	if (!wait_for_end(run_id, timeout, &outcome))
+		PG_RETURN_NULL();
+	PG_RETURN_TEXT_P(cstring_to_text(wf_run_status_name(outcome.status)));
+}
+
+/* Wait until a run has an outcome that may be told; false after time-out. */
+static bool
+wait_for_end(int64 run_id, long timeout_ms, WfRunOutcome *outcome)
+{
+	TimestampTz until = TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
+													timeout_ms);
+	TransactionId xid;
+	bool		ended;
+
+	note_awaited(run_id);
+	PG_TRY();
+	{
+		while (!(ended = wf_history_read_run_outcome(run_id, outcome, &xid)))
+		{
+			long		sleep = WAIT_NET_MS;
+
+			if (timeout_ms >= 0)
+				sleep = Min(sleep, TimestampDifferenceMilliseconds(
+																   GetCurrentTimestamp(), until));
+			if (sleep <= 0)
+				break;
+			(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT |
+							 WL_EXIT_ON_PM_DEATH, sleep,
+							 wf_wait_event("WorkflowWaitForJob"));
+			ResetLatch(MyLatch);
+			CHECK_FOR_INTERRUPTS();
+		}
+	}
+	PG_FINALLY();
+	{
+		forget_awaited(0, (Datum) 0);
+	}
+	PG_END_TRY();
+	if (ended)
+		acknowledge(xid);
+	return ended;
+}
+
+/* Tell the scheduler whose latch to set. */
+static void
+note_awaited(int64 run_id)
+{
+	static bool registered = false;
+	WfBackend  *backend = wf_wakeup_backend();
+	WfDatabase *database = wf_database_find(MyDatabaseId);
+
+	if (!registered)
+		before_shmem_exit(forget_awaited, (Datum) 0);
+	registered = true;
+	pg_atomic_write_u32(&backend->database, MyDatabaseId);
+	pg_atomic_fetch_add_u32(&wf_shared->nawaiting, 1);
+	pg_atomic_write_u64(&backend->awaited_run, run_id);
+	pg_memory_barrier();
+	if (database != NULL)
+		wf_database_wake(database); /* it may be lazy about what is done */
+}
+
+static void
+forget_awaited(int code, Datum arg)
+{
+	WfBackend  *backend = wf_wakeup_backend();
+
+	if (pg_atomic_read_u64(&backend->awaited_run) == 0)
+		return;
+	pg_atomic_write_u64(&backend->awaited_run, 0);
+	pg_atomic_fetch_sub_u32(&wf_shared->nawaiting, 1);
+}
+
+/*
+ * acknowledge
+ *		Make sure that the outcome which a transaction wrote survives a crash,
+ *		here and on synchronous standbys.
+ */
+static void
+acknowledge(TransactionId xid)
+{
+	XLogRecPtr	lsn;
+
+	if (RecoveryInProgress())
+		return;
+	lsn = TransactionIdGetCommitLSN(xid);
+	if (XLogRecPtrIsInvalid(lsn))
+		lsn = GetFlushRecPtr(NULL);
+	XLogFlush(lsn);
+	if (synchronous_commit > SYNCHRONOUS_COMMIT_LOCAL_FLUSH)
+		SyncRepWaitForLSN(lsn, true);
+}
+
+/*
+ * workflow.stop_job(run_id bigint, reason text, force boolean) returns boolean
+ *		End a run and its children as cancelled, at once.  True when that is
+ *		so, or after ten seconds with a WARNING; false if the run had ended.
+ *		With force the workers that execute it are terminated.
+ *
+ * Errors: 42704 unknown run, 42501 neither the owner nor the one who asked
+ * for the run, 57P03 the agent is not running.
+ */
+Datum
+wf_stop_job(PG_FUNCTION_ARGS)
+{
+	WfRun		run;
+	WfRunOutcome outcome;
+	WfDatabase *database;
+	int64		run_id;
+
+	wf_shmem_require();
+	PreventCommandDuringRecovery("workflow.stop_job()");
+	if (PG_ARGISNULL(0))
+		PG_RETURN_NULL();
+	run_id = PG_GETARG_INT64(0);
+	read_run(run_id, &run);
+	wf_rights_check_control(&run);
+	if (wf_history_run_ended(run_id))
+		PG_RETURN_BOOL(false);
+	if (wf_wakeup_started_here(run_id))
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("cannot stop run " INT64_FORMAT " in the transaction that started it",
+						run_id),
+				 errhint("Roll the transaction back.")));
+	database = running_agent();
+	send_stop(database, run_id, PG_ARGISNULL(1) ? NULL :
+			  text_to_cstring(PG_GETARG_TEXT_PP(1)),
+			  !PG_ARGISNULL(2) && PG_GETARG_BOOL(2));
+	if (!wait_for_end(run_id, STOP_PATIENCE_MS, &outcome))
+	{
+		warn_of_backend(database, run_id);
+		PG_RETURN_BOOL(true);
+	}
+	PG_RETURN_BOOL(outcome.status == WF_RUN_CANCELLED);
+}
+
+/* The agent of this database; ERROR 57P03 if it is not there. */
+static WfDatabase *
+running_agent(void)
+{
+	WfDatabase *database = wf_database_find(MyDatabaseId);
+
+	if (database == NULL || !database->ready)
+		ereport(ERROR,
+				(errcode(ERRCODE_CANNOT_CONNECT_NOW),
+				 errmsg("the workflow agent is not running in this database")));
+	return database;
+}
+
+/* Send a STOP; the ring may be full for a moment. */
+static void
+send_stop(WfDatabase *database, int64 run_id, const char *reason, bool force)
+{
+	dsa_area   *area = wf_area_attach(database);
+	WfCommand	command = {
+		.kind = WF_COMMAND_STOP,
+		.role = GetUserId(),
+		.first_run = run_id,
+		.last_run = run_id,
+		.force = force
+	};
+
+	if (area != NULL)
+		command.reason = wf_area_put_text(area, reason);
+	while (!wf_command_send(database, &command))
+	{
+		(void) WaitLatch(MyLatch,
+						 WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, 10,
+						 wf_wait_event("WorkflowSendCommand"));
+		ResetLatch(MyLatch);
+		CHECK_FOR_INTERRUPTS();
+	}
+}
+
+/* The run does not end: say who executes it. */
+static void
+warn_of_backend(WfDatabase *database, int64 run_id)
+{
+	pid_t		pid = 0;
+	int			i;
+
+	LWLockAcquire(&database->lock, LW_SHARED);
+	for (i = 0; i < WF_NENTRIES && pid == 0; i++)
+	{
+		WfEntry    *e = &database->entries[i];
+
+		if (e->state == WF_ENTRY_TAKEN && e->run_id == run_id)
+			pid = wf_shared->slots[e->slot].pid;
+	}
+	LWLockRelease(&database->lock);
+	if (pid != 0)
+		ereport(WARNING,
+				(errmsg("run " INT64_FORMAT " has not ended yet", run_id),
+				 errdetail("The process with PID %d does not respond to the cancel request.",
+						   (int) pid),
+				 errhint("Call workflow.stop_job() with force => true to terminate it.")));
+	else
+		ereport(WARNING,
+				(errmsg("run " INT64_FORMAT " has not ended yet", run_id)));
+}
+
+/* Milliseconds of an interval, with months of 30 days. */
+static long
+interval_to_ms(const Interval *interval)
+{
+	double		ms = interval->time / 1000.0 +
+	(interval->day + 30.0 * interval->month) * (USECS_PER_DAY / 1000.0);
+
+	if (ms < 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("timeout must not be negative")));
+	return ms > (double) (LONG_MAX / 2000) ? LONG_MAX / 2000 : (long) ms;
+}

@@ -1,0 +1,71 @@
+/*-------------------------------------------------------------------------
+ *
+ * guc.c
+ *	  Every setting: variable, default, unit; nothing else defines one.
+ *
+ * All of them are SIGHUP: they steer the agent, not a session, and none
+ * sizes shared memory.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include <limits.h>
+
+#include "utils/guc.h"
+
+#include "guc.h"
+#include "workflow.h"
+
+/* Off: runs are queued but none is started. */
+bool		wf_enabled = true;
+
+/* Workers of one database, of all roles together. */
+int			wf_max_workers = 8;
+
+/* How long a worker without work stays, in milliseconds. */
+int			wf_worker_idle_timeout = 60 * 1000;
+
+/* Whether steps commit asynchronously. */
+int			wf_commit_mode = WF_COMMIT_PIPELINED;
+
+/* How deep package steps may nest. */
+int			wf_max_nesting_level = 32;
+
+static const struct config_enum_entry commit_modes[] = {
+	{"pipelined", WF_COMMIT_PIPELINED, false},
+	{"synchronous", WF_COMMIT_SYNCHRONOUS, false},
+	{NULL, 0, false}
+};
+
+/* Define the settings; called from _PG_init. */
+void
+wf_guc_init(void)
+{
+	DefineCustomEnumVariable("workflow.commit_mode",
+							 "Sets when the commits of steps are flushed.",
+							 "With \"pipelined\" a run is flushed before it is acknowledged, with \"synchronous\" each step commits as the setting \"synchronous_commit\" of its session says.",
+							 &wf_commit_mode, WF_COMMIT_PIPELINED,
+							 commit_modes, PGC_SIGHUP, 0, NULL, NULL, NULL);
+	DefineCustomBoolVariable("workflow.enabled",
+							 "Starts queued runs.",
+							 "When off, runs are queued and none is started; what runs goes on.",
+							 &wf_enabled, true,
+							 PGC_SIGHUP, 0, NULL, NULL, NULL);
+	DefineCustomIntVariable("workflow.max_nesting_level",
+							"Sets how deep package steps may nest.",
+							NULL,
+							&wf_max_nesting_level, 32, 1, 1000,
+							PGC_SIGHUP, 0, NULL, NULL, NULL);
+	DefineCustomIntVariable("workflow.max_workers",
+							"Sets the maximum number of workers in each database.",
+							"They are taken from \"max_worker_processes\".",
+							&wf_max_workers, 8, 1, 1024,
+							PGC_SIGHUP, 0, NULL, NULL, NULL);
+	DefineCustomIntVariable("workflow.worker_idle_timeout",
+							"Sets how long a worker without work stays.",
+							"0 ends a worker as soon as it has nothing to do.",
+							&wf_worker_idle_timeout, 60 * 1000, 0, INT_MAX,
+							PGC_SIGHUP, GUC_UNIT_MS, NULL, NULL, NULL);
+	MarkGUCPrefixReserved(WF_EXTENSION);
+}

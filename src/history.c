@@ -1,0 +1,665 @@
+/*-------------------------------------------------------------------------
+ *
+ * history.c
+ *	  The record of runs: append rows, read them back.
+ *
+ * Rows are written by whoever did what they tell, in the transaction that
+ * did it (a step's outcome with the step's effects), and never changed.  The
+ * one exception is the horizon, a single row that says where the search for
+ * open runs begins; the scheduler moves it, rarely.
+ *
+ * Writing is heap_insert and plain index insertion.  A duplicate key here
+ * means that another process has recorded the same thing: the ERROR rolls
+ * back the work that was done a second time.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/htup_details.h"
+#include "access/table.h"
+#include "access/xact.h"
+#include "catalog/indexing.h"
+#include "catalog/pg_type.h"
+#include "commands/sequence.h"
+#include "miscadmin.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/rel.h"
+#include "utils/timestamp.h"
+
+#include "catalog.h"
+#include "history.h"
+
+/* Columns of workflow.run. */
+enum
+{
+	RUN_ID = 1,
+	RUN_REQUESTED_AT,
+	RUN_PACKAGE_ID,
+	RUN_VERSION,
+	RUN_OWNER,
+	RUN_REQUESTED_BY,
+	RUN_PRIORITY,
+	RUN_PARENT_STEP,
+	RUN_PARENT_ATTEMPT,
+	RUN_PARENT_RUN_ID,
+	RUN_ROOT_RUN_ID,
+	RUN_VARIABLES,
+	RUN_NCOLUMNS = RUN_VARIABLES
+};
+
+/* Columns of workflow.run_outcome. */
+enum
+{
+	RO_RUN_ID = 1,
+	RO_STARTED_AT,
+	RO_FINISHED_AT,
+	RO_FAILED_STEPS,
+	RO_STOPPED_BY,
+	RO_STATUS,
+	RO_ERROR_PATH,
+	RO_SQLSTATE,
+	RO_MESSAGE,
+	RO_STOP_REASON,
+	RO_NCOLUMNS = RO_STOP_REASON
+};
+
+/* Columns of workflow.step_outcome. */
+enum
+{
+	SO_RUN_ID = 1,
+	SO_STEP,
+	SO_ATTEMPT,
+	SO_PID,
+	SO_STARTED_AT,
+	SO_FINISHED_AT,
+	SO_ROWS,
+	SO_STATEMENT,
+	SO_STATUS,
+	SO_REASON,
+	SO_SQLSTATE,
+	SO_MESSAGE,
+	SO_DETAIL,
+	SO_HINT,
+	SO_CONTEXT,
+	SO_NCOLUMNS = SO_CONTEXT
+};
+
+/* Columns of workflow.step_start. */
+enum
+{
+	SS_RUN_ID = 1,
+	SS_STEP,
+	SS_ATTEMPT,
+	SS_STARTED_AT,
+	SS_NCOLUMNS = SS_STARTED_AT
+};
+
+/* Columns of workflow.horizon. */
+enum
+{
+	HZ_RUN_ID = 1,
+	HZ_STILL_OPEN,
+	HZ_NCOLUMNS = HZ_STILL_OPEN
+};
+
+static void insert_row(WfTable table, Datum *values, bool *nulls);
+static void set_text(Datum *values, bool *nulls, int column,
+					 const char *text);
+static const char *get_text(Datum *values, bool *nulls, int column);
+static void deform_run(HeapTuple tuple, TupleDesc desc, WfRun *run);
+static void deform_step_outcome(HeapTuple tuple, TupleDesc desc,
+								WfStepOutcome *outcome);
+static int	compare_attempts(const void *a, const void *b);
+static SysScanDesc begin_scan_by_run(Relation rel, WfTable table,
+									 int64 run_id);
+static int64 read_horizon(int64 **still_open, int *nopen);
+static void visit_open_run(Relation rel, HeapTuple tuple,
+						   WfOpenRunCallback callback, void *arg);
+
+/* Number of the next run: never given twice, gaps are normal. */
+int64
+wf_history_next_run_id(void)
+{
+	return nextval_internal(wf_catalog_run_sequence(), false);
+}
+
+static void
+insert_row(WfTable table, Datum *values, bool *nulls)
+{
+	Relation	rel = table_open(wf_catalog_relid(table), RowExclusiveLock);
+	HeapTuple	tuple = heap_form_tuple(RelationGetDescr(rel), values, nulls);
+
+	CatalogTupleInsert(rel, tuple);
+	heap_freetuple(tuple);
+	table_close(rel, NoLock);
+}
+
+/* Set a text column, null if there is no text. */
+static void
+set_text(Datum *values, bool *nulls, int column, const char *text)
+{
+	nulls[column - 1] = (text == NULL);
+	values[column - 1] = text == NULL ? (Datum) 0 : CStringGetTextDatum(text);
+}
+
+static const char *
+get_text(Datum *values, bool *nulls, int column)
+{
+	return nulls[column - 1] ? NULL : TextDatumGetCString(values[column - 1]);
+}
+
+/* Record that a run was requested. */
+void
+wf_history_insert_run(const WfRun *run)
+{
+	Datum		values[RUN_NCOLUMNS] = {0};
+	bool		nulls[RUN_NCOLUMNS] = {0};
+	bool		is_root = (run->parent_run_id == 0);
+
+	values[RUN_ID - 1] = Int64GetDatum(run->run_id);
+	values[RUN_REQUESTED_AT - 1] = TimestampTzGetDatum(run->requested_at);
+	values[RUN_PACKAGE_ID - 1] = Int64GetDatum(run->package_id);
+	values[RUN_VERSION - 1] = Int32GetDatum(run->version);
+	values[RUN_OWNER - 1] = ObjectIdGetDatum(run->owner);
+	values[RUN_REQUESTED_BY - 1] = ObjectIdGetDatum(run->requested_by);
+	values[RUN_PRIORITY - 1] = Int32GetDatum(run->priority);
+	values[RUN_PARENT_STEP - 1] = Int32GetDatum(run->parent_step);
+	values[RUN_PARENT_ATTEMPT - 1] = Int32GetDatum(run->parent_attempt);
+	values[RUN_PARENT_RUN_ID - 1] = Int64GetDatum(run->parent_run_id);
+	values[RUN_ROOT_RUN_ID - 1] = Int64GetDatum(run->root_run_id);
+	nulls[RUN_PARENT_STEP - 1] = is_root;
+	nulls[RUN_PARENT_ATTEMPT - 1] = is_root;
+	nulls[RUN_PARENT_RUN_ID - 1] = is_root;
+	nulls[RUN_ROOT_RUN_ID - 1] = is_root;
+	nulls[RUN_VARIABLES - 1] = (run->variables == NULL);
+	if (run->variables != NULL)
+		values[RUN_VARIABLES - 1] = JsonbPGetDatum(run->variables);
+	insert_row(WF_TABLE_RUN, values, nulls);
+}
+
+/* Record that a run has ended. */
+void
+wf_history_insert_run_outcome(const WfRunOutcome *outcome)
+{
+	Datum		values[RO_NCOLUMNS] = {0};
+	bool		nulls[RO_NCOLUMNS] = {0};
+
+	values[RO_RUN_ID - 1] = Int64GetDatum(outcome->run_id);
+	values[RO_STARTED_AT - 1] = TimestampTzGetDatum(outcome->started_at);
+	nulls[RO_STARTED_AT - 1] = (outcome->started_at == 0);
+	values[RO_FINISHED_AT - 1] = TimestampTzGetDatum(outcome->finished_at);
+	values[RO_FAILED_STEPS - 1] = Int32GetDatum(outcome->failed_steps);
+	values[RO_STOPPED_BY - 1] = ObjectIdGetDatum(outcome->stopped_by);
+	nulls[RO_STOPPED_BY - 1] = !OidIsValid(outcome->stopped_by);
+	values[RO_STATUS - 1] = CharGetDatum((char) outcome->status);
+	set_text(values, nulls, RO_ERROR_PATH, outcome->error_path);
+	set_text(values, nulls, RO_SQLSTATE, outcome->sqlstate == 0 ? NULL :
+			 unpack_sql_state(outcome->sqlstate));
+	set_text(values, nulls, RO_MESSAGE, outcome->message);
+	set_text(values, nulls, RO_STOP_REASON, outcome->stop_reason);
+	insert_row(WF_TABLE_RUN_OUTCOME, values, nulls);
+}
+
+/* Record how an attempt of a step ended. */
+void
+wf_history_insert_step_outcome(const WfStepOutcome *outcome)
+{
+	Datum		values[SO_NCOLUMNS] = {0};
+	bool		nulls[SO_NCOLUMNS] = {0};
+
+	values[SO_RUN_ID - 1] = Int64GetDatum(outcome->run_id);
+	values[SO_STEP - 1] = Int32GetDatum(outcome->step);
+	values[SO_ATTEMPT - 1] = Int32GetDatum(outcome->attempt);
+	values[SO_PID - 1] = Int32GetDatum(outcome->pid);
+	nulls[SO_PID - 1] = (outcome->pid == 0);
+	values[SO_STARTED_AT - 1] = TimestampTzGetDatum(outcome->started_at);
+	nulls[SO_STARTED_AT - 1] = (outcome->started_at == 0);
+	values[SO_FINISHED_AT - 1] = TimestampTzGetDatum(outcome->finished_at);
+	nulls[SO_FINISHED_AT - 1] = (outcome->finished_at == 0);
+	values[SO_ROWS - 1] = Int64GetDatum(outcome->rows);
+	nulls[SO_ROWS - 1] = (outcome->rows < 0);
+	values[SO_STATEMENT - 1] = Int32GetDatum(outcome->statement);
+	nulls[SO_STATEMENT - 1] = (outcome->statement == 0);
+	values[SO_STATUS - 1] = CharGetDatum((char) outcome->status);
+	values[SO_REASON - 1] = CharGetDatum((char) outcome->reason);
+	nulls[SO_REASON - 1] = (outcome->reason == WF_REASON_NONE);
+	set_text(values, nulls, SO_SQLSTATE, outcome->sqlstate == 0 ? NULL :
+			 unpack_sql_state(outcome->sqlstate));
+	set_text(values, nulls, SO_MESSAGE, outcome->message);
+	set_text(values, nulls, SO_DETAIL, outcome->detail);
+	set_text(values, nulls, SO_HINT, outcome->hint);
+	set_text(values, nulls, SO_CONTEXT, outcome->context);
+	insert_row(WF_TABLE_STEP_OUTCOME, values, nulls);
+}
+
+/* Write the end of a run, and of the package step that started it. */
+void
+wf_history_end_run(const WfRun *run, const WfRunOutcome *outcome,
+				   bool parent_stops)
+{
+	WfStepOutcome step = {0};
+
+	wf_history_insert_run_outcome(outcome);
+	if (run->parent_run_id == 0)
+		return;
+	step.run_id = run->parent_run_id;
+	step.step = run->parent_step;
+	step.attempt = run->parent_attempt;
+	step.started_at = run->requested_at;
+	step.finished_at = outcome->finished_at;
+	step.rows = -1;
+	step.status = wf_history_step_status(outcome->status, parent_stops);
+	step.sqlstate = outcome->sqlstate;
+	step.message = outcome->message;
+	if (outcome->status == WF_RUN_CANCELLED)
+	{
+		step.sqlstate = ERRCODE_QUERY_CANCELED;
+		step.message = WF_CHILD_CANCELLED;
+	}
+	wf_history_insert_step_outcome(&step);
+}
+
+/*
+ * wf_history_step_status
+ *		What the end of a child run means for the package step that started
+ *		it (R56): a child that somebody stopped by itself is a failure.
+ */
+WfStepStatus
+wf_history_step_status(WfRunStatus status, bool parent_stops)
+{
+	switch (status)
+	{
+		case WF_RUN_SUCCEEDED:
+			return WF_STEP_SUCCEEDED;
+		case WF_RUN_CANCELLED:
+			return parent_stops ? WF_STEP_CANCELLED : WF_STEP_FAILED;
+		default:
+			return WF_STEP_FAILED;
+	}
+}
+
+/* Record that an attempt has begun to commit parts of its work. */
+void
+wf_history_insert_step_start(int64 run_id, int32 step, int32 attempt,
+							 TimestampTz started_at)
+{
+	Datum		values[SS_NCOLUMNS];
+	bool		nulls[SS_NCOLUMNS] = {0};
+
+	values[SS_RUN_ID - 1] = Int64GetDatum(run_id);
+	values[SS_STEP - 1] = Int32GetDatum(step);
+	values[SS_ATTEMPT - 1] = Int32GetDatum(attempt);
+	values[SS_STARTED_AT - 1] = TimestampTzGetDatum(started_at);
+	insert_row(WF_TABLE_STEP_START, values, nulls);
+}
+
+/* Begin a scan for the rows of a run, by the table's index. */
+static SysScanDesc
+begin_scan_by_run(Relation rel, WfTable table, int64 run_id)
+{
+	ScanKeyData key;
+
+	ScanKeyInit(&key, 1, BTEqualStrategyNumber, F_INT8EQ,
+				Int64GetDatum(run_id));
+	return systable_beginscan(rel, wf_catalog_indexid(table), true, NULL,
+							  1, &key);
+}
+
+/* The run with this number. */
+bool
+wf_history_read_run(int64 run_id, WfRun *run)
+{
+	Relation	rel = table_open(wf_catalog_relid(WF_TABLE_RUN),
+								 AccessShareLock);
+	SysScanDesc scan = begin_scan_by_run(rel, WF_TABLE_RUN, run_id);
+	HeapTuple	tuple = systable_getnext(scan);
+	bool		found = HeapTupleIsValid(tuple);
+
+	if (found)
+		deform_run(tuple, RelationGetDescr(rel), run);
+	systable_endscan(scan);
+	table_close(rel, NoLock);
+	return found;
+}
+
+static void
+deform_run(HeapTuple tuple, TupleDesc desc, WfRun *run)
+{
+	Datum		values[RUN_NCOLUMNS];
+	bool		nulls[RUN_NCOLUMNS];
+
+	heap_deform_tuple(tuple, desc, values, nulls);
+	memset(run, 0, sizeof(WfRun));
+	run->run_id = DatumGetInt64(values[RUN_ID - 1]);
+	run->requested_at = DatumGetTimestampTz(values[RUN_REQUESTED_AT - 1]);
+	run->package_id = DatumGetInt64(values[RUN_PACKAGE_ID - 1]);
+	run->version = DatumGetInt32(values[RUN_VERSION - 1]);
+	run->owner = DatumGetObjectId(values[RUN_OWNER - 1]);
+	run->requested_by = DatumGetObjectId(values[RUN_REQUESTED_BY - 1]);
+	run->priority = DatumGetInt32(values[RUN_PRIORITY - 1]);
+	run->root_run_id = run->run_id;
+	if (!nulls[RUN_PARENT_RUN_ID - 1])
+	{
+		run->parent_run_id = DatumGetInt64(values[RUN_PARENT_RUN_ID - 1]);
+		run->root_run_id = DatumGetInt64(values[RUN_ROOT_RUN_ID - 1]);
+		run->parent_step = DatumGetInt32(values[RUN_PARENT_STEP - 1]);
+		run->parent_attempt = DatumGetInt32(values[RUN_PARENT_ATTEMPT - 1]);
+	}
+	if (!nulls[RUN_VARIABLES - 1])
+		run->variables = DatumGetJsonbPCopy(values[RUN_VARIABLES - 1]);
+}
+
+/* The outcome of a run, and the transaction that wrote it. */
+bool
+wf_history_read_run_outcome(int64 run_id, WfRunOutcome *outcome,
+							TransactionId *xid)
+{
+	Relation	rel = table_open(wf_catalog_relid(WF_TABLE_RUN_OUTCOME),
+								 AccessShareLock);
+	SysScanDesc scan = begin_scan_by_run(rel, WF_TABLE_RUN_OUTCOME, run_id);
+	HeapTuple	tuple = systable_getnext(scan);
+	bool		found = HeapTupleIsValid(tuple);
+
+	if (found)
+	{
+		Datum		values[RO_NCOLUMNS];
+		bool		nulls[RO_NCOLUMNS];
+
+		heap_deform_tuple(tuple, RelationGetDescr(rel), values, nulls);
+		memset(outcome, 0, sizeof(WfRunOutcome));
+		outcome->run_id = run_id;
+		outcome->status = DatumGetChar(values[RO_STATUS - 1]);
+		outcome->failed_steps = DatumGetInt32(values[RO_FAILED_STEPS - 1]);
+		outcome->finished_at =
+			DatumGetTimestampTz(values[RO_FINISHED_AT - 1]);
+		if (!nulls[RO_STARTED_AT - 1])
+			outcome->started_at =
+				DatumGetTimestampTz(values[RO_STARTED_AT - 1]);
+		outcome->error_path = get_text(values, nulls, RO_ERROR_PATH);
+		outcome->message = get_text(values, nulls, RO_MESSAGE);
+		if (!nulls[RO_SQLSTATE - 1])
+		{
+			const char *s = get_text(values, nulls, RO_SQLSTATE);
+
+			outcome->sqlstate = MAKE_SQLSTATE(s[0], s[1], s[2], s[3], s[4]);
+		}
+		*xid = HeapTupleHeaderGetXmin(tuple->t_data);
+	}
+	systable_endscan(scan);
+	table_close(rel, NoLock);
+	return found;
+}
+
+/* True if the run has an outcome. */
+bool
+wf_history_run_ended(int64 run_id)
+{
+	Relation	rel = table_open(wf_catalog_relid(WF_TABLE_RUN_OUTCOME),
+								 AccessShareLock);
+	SysScanDesc scan = begin_scan_by_run(rel, WF_TABLE_RUN_OUTCOME, run_id);
+	bool		found = HeapTupleIsValid(systable_getnext(scan));
+
+	systable_endscan(scan);
+	table_close(rel, NoLock);
+	return found;
+}
+
+/* What is on record of the steps of a run. */
+WfRecord *
+wf_history_read_record(int64 run_id)
+{
+	Relation	rel = table_open(wf_catalog_relid(WF_TABLE_STEP_OUTCOME),
+								 AccessShareLock);
+	Relation	index = index_open(wf_catalog_indexid(WF_TABLE_STEP_OUTCOME),
+								   AccessShareLock);
+	WfRecord   *record = palloc0(sizeof(WfRecord));
+	int			size = 16;
+	ScanKeyData key;
+	SysScanDesc scan;
+	HeapTuple	tuple;
+
+	record->outcomes = palloc(size * sizeof(WfStepOutcome));
+	ScanKeyInit(&key, SO_RUN_ID, BTEqualStrategyNumber, F_INT8EQ,
+				Int64GetDatum(run_id));
+	scan = systable_beginscan_ordered(rel, index, NULL, 1, &key);
+	while (HeapTupleIsValid(tuple =
+							systable_getnext_ordered(scan,
+													 ForwardScanDirection)))
+	{
+		if (record->n == size)
+		{
+			size *= 2;
+			record->outcomes = repalloc_huge(record->outcomes,
+											 size * sizeof(WfStepOutcome));
+		}
+		deform_step_outcome(tuple, RelationGetDescr(rel),
+							&record->outcomes[record->n++]);
+	}
+	systable_endscan_ordered(scan);
+	index_close(index, NoLock);
+	table_close(rel, NoLock);
+	return record;
+}
+
+/* The newest outcome of a step. */
+bool
+wf_history_read_step_outcome(int64 run_id, int32 step,
+							 WfStepOutcome *outcome)
+{
+	Relation	rel = table_open(wf_catalog_relid(WF_TABLE_STEP_OUTCOME),
+								 AccessShareLock);
+	ScanKeyData keys[2];
+	SysScanDesc scan;
+	HeapTuple	tuple;
+	bool		found = false;
+
+	ScanKeyInit(&keys[0], SO_RUN_ID, BTEqualStrategyNumber, F_INT8EQ,
+				Int64GetDatum(run_id));
+	ScanKeyInit(&keys[1], SO_STEP, BTEqualStrategyNumber, F_INT4EQ,
+				Int32GetDatum(step));
+	scan = systable_beginscan(rel, wf_catalog_indexid(WF_TABLE_STEP_OUTCOME),
+							  true, NULL, 2, keys);
+	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+	{
+		deform_step_outcome(tuple, RelationGetDescr(rel), outcome);
+		found = true;
+	}
+	systable_endscan(scan);
+	table_close(rel, NoLock);
+	return found;
+}
+
+static int
+compare_attempts(const void *a, const void *b)
+{
+	const WfStepOutcome *x = a;
+	const WfStepOutcome *y = b;
+
+	if (x->step != y->step)
+		return x->step < y->step ? -1 : 1;
+	return x->attempt < y->attempt ? -1 : x->attempt > y->attempt;
+}
+
+/* The outcome of an attempt, if it is on record. */
+const WfStepOutcome *
+wf_history_find_outcome(const WfRecord *record, int32 step, int32 attempt)
+{
+	WfStepOutcome key = {.step = step, .attempt = attempt};
+
+	if (record == NULL || record->n == 0)
+		return NULL;
+	return bsearch(&key, record->outcomes, record->n, sizeof(WfStepOutcome),
+				   compare_attempts);
+}
+
+/* What a driver needs to answer a machine from the record. */
+static void
+deform_step_outcome(HeapTuple tuple, TupleDesc desc, WfStepOutcome *outcome)
+{
+	Datum		values[SO_NCOLUMNS];
+	bool		nulls[SO_NCOLUMNS];
+
+	heap_deform_tuple(tuple, desc, values, nulls);
+	memset(outcome, 0, sizeof(WfStepOutcome));
+	outcome->run_id = DatumGetInt64(values[SO_RUN_ID - 1]);
+	outcome->step = DatumGetInt32(values[SO_STEP - 1]);
+	outcome->attempt = DatumGetInt32(values[SO_ATTEMPT - 1]);
+	outcome->status = DatumGetChar(values[SO_STATUS - 1]);
+	if (!nulls[SO_REASON - 1])
+		outcome->reason = DatumGetChar(values[SO_REASON - 1]);
+	if (!nulls[SO_STARTED_AT - 1])
+		outcome->started_at = DatumGetTimestampTz(values[SO_STARTED_AT - 1]);
+	if (!nulls[SO_FINISHED_AT - 1])
+		outcome->finished_at =
+			DatumGetTimestampTz(values[SO_FINISHED_AT - 1]);
+	outcome->message = get_text(values, nulls, SO_MESSAGE);
+	if (!nulls[SO_SQLSTATE - 1])
+	{
+		const char *s = get_text(values, nulls, SO_SQLSTATE);
+
+		outcome->sqlstate = MAKE_SQLSTATE(s[0], s[1], s[2], s[3], s[4]);
+	}
+}
+
+/* True if the attempt has begun to commit parts of its work. */
+bool
+wf_history_step_started(int64 run_id, int32 step, int32 attempt)
+{
+	Relation	rel = table_open(wf_catalog_relid(WF_TABLE_STEP_START),
+								 AccessShareLock);
+	ScanKeyData keys[3];
+	SysScanDesc scan;
+	bool		found;
+
+	ScanKeyInit(&keys[0], SS_RUN_ID, BTEqualStrategyNumber, F_INT8EQ,
+				Int64GetDatum(run_id));
+	ScanKeyInit(&keys[1], SS_STEP, BTEqualStrategyNumber, F_INT4EQ,
+				Int32GetDatum(step));
+	ScanKeyInit(&keys[2], SS_ATTEMPT, BTEqualStrategyNumber, F_INT4EQ,
+				Int32GetDatum(attempt));
+	scan = systable_beginscan(rel, wf_catalog_indexid(WF_TABLE_STEP_START),
+							  true, NULL, 3, keys);
+	found = HeapTupleIsValid(systable_getnext(scan));
+	systable_endscan(scan);
+	table_close(rel, NoLock);
+	return found;
+}
+
+/* Where the search for open runs begins, and which runs before it are open. */
+static int64
+read_horizon(int64 **still_open, int *nopen)
+{
+	Relation	rel = table_open(wf_catalog_relid(WF_TABLE_HORIZON),
+								 AccessShareLock);
+	SysScanDesc scan = systable_beginscan(rel, InvalidOid, false, NULL,
+										  0, NULL);
+	HeapTuple	tuple = systable_getnext(scan);
+	Datum		values[HZ_NCOLUMNS];
+	bool		nulls[HZ_NCOLUMNS];
+	Datum	   *elements;
+	int			i;
+
+	if (!HeapTupleIsValid(tuple))
+		elog(ERROR, "table \"%s.horizon\" is empty", WF_SCHEMA);
+	heap_deform_tuple(tuple, RelationGetDescr(rel), values, nulls);
+	deconstruct_array(DatumGetArrayTypeP(values[HZ_STILL_OPEN - 1]), INT8OID,
+					  sizeof(int64), FLOAT8PASSBYVAL, TYPALIGN_DOUBLE,
+					  &elements, NULL, nopen);
+	*still_open = palloc(sizeof(int64) * Max(*nopen, 1));
+	for (i = 0; i < *nopen; i++)
+		(*still_open)[i] = DatumGetInt64(elements[i]);
+	systable_endscan(scan);
+	table_close(rel, NoLock);
+	return DatumGetInt64(values[HZ_RUN_ID - 1]);
+}
+
+/* Call back for each run without outcome. */
+void
+wf_history_scan_open(WfOpenRunCallback callback, void *arg, int64 *last)
+{
+	Relation	rel = table_open(wf_catalog_relid(WF_TABLE_RUN),
+								 AccessShareLock);
+	Relation	index = index_open(wf_catalog_indexid(WF_TABLE_RUN),
+								   AccessShareLock);
+	int64	   *still_open;
+	int			nopen;
+	int64		horizon = read_horizon(&still_open, &nopen);
+	SysScanDesc scan;
+	ScanKeyData key;
+	HeapTuple	tuple;
+	int			i;
+
+	*last = horizon - 1;
+	for (i = 0; i < nopen; i++)
+	{
+		scan = begin_scan_by_run(rel, WF_TABLE_RUN, still_open[i]);
+		tuple = systable_getnext(scan);
+		if (HeapTupleIsValid(tuple))
+			visit_open_run(rel, tuple, callback, arg);
+		systable_endscan(scan);
+	}
+	ScanKeyInit(&key, RUN_ID, BTGreaterEqualStrategyNumber, F_INT8GE,
+				Int64GetDatum(horizon));
+	scan = systable_beginscan_ordered(rel, index, NULL, 1, &key);
+	while (HeapTupleIsValid(tuple =
+							systable_getnext_ordered(scan,
+													 ForwardScanDirection)))
+	{
+		bool		isnull;
+
+		CHECK_FOR_INTERRUPTS();
+		*last = DatumGetInt64(heap_getattr(tuple, RUN_ID,
+										   RelationGetDescr(rel), &isnull));
+		visit_open_run(rel, tuple, callback, arg);
+	}
+	systable_endscan_ordered(scan);
+	index_close(index, NoLock);
+	table_close(rel, NoLock);
+}
+
+static void
+visit_open_run(Relation rel, HeapTuple tuple, WfOpenRunCallback callback,
+			   void *arg)
+{
+	WfRun		run;
+
+	deform_run(tuple, RelationGetDescr(rel), &run);
+	if (!wf_history_run_ended(run.run_id))
+		callback(&run, arg);
+	if (run.variables != NULL)
+		pfree(run.variables);
+}
+
+/* Move the horizon. */
+void
+wf_history_move_horizon(int64 run_id, const int64 *still_open, int n)
+{
+	Relation	rel = table_open(wf_catalog_relid(WF_TABLE_HORIZON),
+								 RowExclusiveLock);
+	SysScanDesc scan = systable_beginscan(rel, InvalidOid, false, NULL,
+										  0, NULL);
+	HeapTuple	tuple = systable_getnext(scan);
+	Datum	   *elements = palloc(sizeof(Datum) * Max(n, 1));
+	Datum		values[HZ_NCOLUMNS];
+	bool		nulls[HZ_NCOLUMNS] = {0};
+	bool		replace[HZ_NCOLUMNS] = {true, true};
+	int			i;
+
+	if (!HeapTupleIsValid(tuple))
+		elog(ERROR, "table \"%s.horizon\" is empty", WF_SCHEMA);
+	for (i = 0; i < n; i++)
+		elements[i] = Int64GetDatum(still_open[i]);
+	values[HZ_RUN_ID - 1] = Int64GetDatum(run_id);
+	values[HZ_STILL_OPEN - 1] =
+		PointerGetDatum(construct_array(elements, n, INT8OID, sizeof(int64),
+										FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
+	tuple = heap_modify_tuple(tuple, RelationGetDescr(rel), values, nulls,
+							  replace);
+	CatalogTupleUpdate(rel, &tuple->t_self, tuple);
+	systable_endscan(scan);
+	table_close(rel, NoLock);
+}

@@ -1,0 +1,147 @@
+/*-------------------------------------------------------------------------
+ *
+ * history.h
+ *	  The record of runs: append rows, read them back.
+ *
+ * All functions need a transaction with an active snapshot.  What is
+ * inserted commits with whatever else the transaction does: that is the
+ * point.  Reads see the newest committed rows, whatever the transaction's
+ * own snapshot is.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef WF_HISTORY_H
+#define WF_HISTORY_H
+
+#include "datatype/timestamp.h"
+#include "utils/jsonb.h"
+
+#include "workflow.h"
+
+/* A run as it was requested. */
+typedef struct WfRun
+{
+	int64		run_id;
+	int64		package_id;
+	int32		version;
+	Oid			owner;			/* the role that it runs as */
+	Oid			requested_by;
+	int32		priority;
+	TimestampTz requested_at;
+	int64		parent_run_id;	/* 0: none; then the next three are unused */
+	int64		root_run_id;
+	int32		parent_step;
+	int32		parent_attempt;
+	Jsonb	   *variables;		/* those given at the start; NULL: none */
+} WfRun;
+
+/* How an attempt of a step ended. */
+typedef struct WfStepOutcome
+{
+	int64		run_id;
+	int32		step;
+	int32		attempt;		/* 0: it never started */
+	int			pid;			/* 0: no process executed it */
+	TimestampTz started_at;		/* 0: it never started */
+	TimestampTz finished_at;	/* 0: it never started */
+	int64		rows;			/* -1: none to speak of */
+	int32		statement;		/* number of the failing one; 0: none failed */
+	WfStepStatus status;
+	WfReason	reason;
+	int			sqlstate;		/* 0: no error; then the rest is NULL */
+	const char *message;
+	const char *detail;
+	const char *hint;
+	const char *context;
+} WfStepOutcome;
+
+/* How a run ended. */
+typedef struct WfRunOutcome
+{
+	int64		run_id;
+	WfRunStatus status;
+	TimestampTz started_at;		/* 0: it never started */
+	TimestampTz finished_at;
+	int32		failed_steps;
+	const char *error_path;		/* NULL: no error */
+	int			sqlstate;		/* 0: no error */
+	const char *message;
+	Oid			stopped_by;
+	const char *stop_reason;
+} WfRunOutcome;
+
+/* Message of a run that had no step to start with (R48, 55000). */
+#define WF_NOTHING_TO_RUN	"no step of the package can be started"
+
+/* Message of a package step whose child run was stopped by itself (57014). */
+#define WF_CHILD_CANCELLED	"the child run was cancelled"
+
+extern int64 wf_history_next_run_id(void);
+extern void wf_history_insert_run(const WfRun *run);
+extern void wf_history_insert_run_outcome(const WfRunOutcome *outcome);
+extern void wf_history_insert_step_outcome(const WfStepOutcome *outcome);
+extern void wf_history_insert_step_start(int64 run_id, int32 step,
+										 int32 attempt,
+										 TimestampTz started_at);
+
+/* The run with this number; false if there is none. */
+extern bool wf_history_read_run(int64 run_id, WfRun *run);
+
+/*
+ * The outcome of a run; false if it has none.  *xid is the transaction that
+ * wrote it: what must be flushed before the outcome is acknowledged.
+ */
+extern bool wf_history_read_run_outcome(int64 run_id, WfRunOutcome *outcome,
+										TransactionId *xid);
+extern bool wf_history_run_ended(int64 run_id);
+
+/*
+ * What is on record of the steps of a run, ordered by (step, attempt); with
+ * their status, times, SQLSTATE and message.  Palloc'd.
+ */
+typedef struct WfRecord
+{
+	int			n;
+	WfStepOutcome *outcomes;
+} WfRecord;
+
+extern WfRecord *wf_history_read_record(int64 run_id);
+/* The outcome of an attempt, NULL if none is on record (or no record). */
+extern const WfStepOutcome *wf_history_find_outcome(const WfRecord *record,
+													int32 step,
+													int32 attempt);
+
+/*
+ * Write the end of a run: its outcome and, if a package step started it, the
+ * outcome of that step, so that both commit together.
+ */
+extern void wf_history_end_run(const WfRun *run, const WfRunOutcome *outcome,
+							   bool parent_stops);
+/* The status of a package step whose child run ended like this. */
+extern WfStepStatus wf_history_step_status(WfRunStatus status,
+										   bool parent_stops);
+
+/* The newest outcome of a step that is on record; false if there is none. */
+extern bool wf_history_read_step_outcome(int64 run_id, int32 step,
+										 WfStepOutcome *outcome);
+
+/* Attempts of a run that have a step_start row; outcomes not looked at. */
+extern bool wf_history_step_started(int64 run_id, int32 step, int32 attempt);
+
+/*
+ * Call back for each run without outcome, in order of run_id, from the
+ * horizon on.  The WfRun is valid during the call.  *last is the highest
+ * run_id seen, ended ones included.
+ */
+typedef void (*WfOpenRunCallback) (const WfRun *run, void *arg);
+extern void wf_history_scan_open(WfOpenRunCallback callback, void *arg,
+								 int64 *last);
+
+/*
+ * Move the horizon: every run below run_id has ended, but for those in
+ * still_open (an array of n).
+ */
+extern void wf_history_move_horizon(int64 run_id, const int64 *still_open,
+									int n);
+
+#endif							/* WF_HISTORY_H */

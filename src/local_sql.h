@@ -1,0 +1,35 @@
+/*-------------------------------------------------------------------------
+ *
+ * local_sql.h
+ *	  Execute SQL text in this process, as a client's query would be.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef WF_LOCAL_SQL_H
+#define WF_LOCAL_SQL_H
+
+/* What is known of an execution so far; also when an error ends it. */
+typedef struct WfLocalResult
+{
+	int64		rows;			/* the sum over the statements that report a
+								 * number; -1: none did */
+	int			statement;		/* number of the one in progress, from 1 */
+} WfLocalResult;
+
+/*
+ * wf_local_sql_execute
+ *		Execute the statements of `sql` one after the other.
+ *
+ * Needs a started transaction and no active snapshot; leaves a started one,
+ * which may be another if the text is a single statement that commits inside
+ * (VACUUM, CREATE INDEX CONCURRENTLY, CALL, DO).  Several statements succeed
+ * or fail together, as psql -c has it.  Rows are counted and thrown away.
+ * Allocates in the current memory context, which must outlive transactions
+ * and be reset by the caller.
+ *
+ * Errors: whatever the statements throw; 2D000 for a transaction control
+ * statement; 0A000 for COPY from or to a client, which is not there.
+ */
+extern void wf_local_sql_execute(const char *sql, WfLocalResult *result);
+
+#endif							/* WF_LOCAL_SQL_H */

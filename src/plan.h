@@ -1,0 +1,112 @@
+/*-------------------------------------------------------------------------
+ *
+ * plan.h
+ *	  A compiled package version: what the run machine and the drivers read.
+ *
+ * A plan is immutable, and so is the version that it was made from, so a
+ * plan is cached per process by (package, version) and never goes stale.
+ * Steps are known by their index in `steps`, in the order of the document;
+ * that index is the `step` column of the history tables.
+ *
+ * The types here use nothing of the server, so that the machine's test
+ * program can make plans of its own.  What compiles a document into a plan
+ * is in plan.c and declared at the end, for the server only.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef WF_PLAN_H
+#define WF_PLAN_H
+
+#include "workflow.h"
+
+#ifndef FRONTEND
+#include "utils/jsonb.h"
+#else
+typedef struct Jsonb Jsonb;
+#endif
+
+/* One precedence constraint, kept with the step that it starts from. */
+typedef struct WfPlanEdge
+{
+	int32		to;				/* index of the step that waits */
+	WfOn		on;
+} WfPlanEdge;
+
+typedef struct WfPlanConnection
+{
+	char	   *name;
+	char	   *server;			/* NULL: this database */
+} WfPlanConnection;
+
+typedef struct WfPlanStep
+{
+	char	   *name;
+	WfStepKind	kind;
+	char	   *command;		/* SQL text, or a package's name; NULL for
+								 * WF_KIND_NONE */
+	int32		connection;		/* index in plan->connections, or -1 */
+	int32		priority;		/* higher starts first (R43) */
+	int32		first_edge;		/* its outgoing constraints are */
+	int32		nedges;			/* plan->edges[first_edge .. + nedges - 1] */
+	int32		nconstraints;	/* number of constraints that lead to it */
+	bool		any;			/* precedence: any (P6), else all (R64) */
+	bool		disabled;
+} WfPlanStep;
+
+/* A name and what it stands for; arrays of these are sorted by name. */
+typedef struct WfPlanName
+{
+	const char *name;
+	int32		index;
+} WfPlanName;
+
+typedef struct WfPlan
+{
+	int64		package_id;
+	int32		version;
+	char	   *name;
+	bool		fail_on_first_error;
+	int32		max_concurrent_steps;
+	int32		nsteps;
+	WfPlanStep *steps;
+	int32		nedges;
+	WfPlanEdge *edges;
+	int32		nconnections;
+	WfPlanConnection *connections;
+
+	/* for the drivers; the machine does not look at these */
+	bool		inline_run;		/* at most one local session at any time, no
+								 * child, no timer: one worker runs it whole */
+	int32		sessions;		/* sessions a run may hold at one time, without
+								 * those of its children: see admission */
+	Jsonb	   *variables;		/* declared variables with their defaults;
+								 * never NULL */
+	WfPlanName *step_names;		/* for wf_plan_step_index() */
+} WfPlan;
+
+#ifndef FRONTEND
+
+/*
+ * wf_plan_compile
+ *		Make a plan of a document, as given to define_package() and stored in
+ *		definition_version or normalised, in the current memory context.
+ *		ERROR, naming the package and the step, if it is not valid.
+ */
+extern WfPlan *wf_plan_compile(int64 package_id, int32 version,
+							   Jsonb *document);
+
+/*
+ * wf_plan_get
+ *		The plan of a version, from this process' cache, compiled at first
+ *		use.  NULL if there is no such version.  Needs a transaction with an
+ *		active snapshot; the result lives as long as the process, or until the
+ *		extension is dropped.
+ */
+extern const WfPlan *wf_plan_get(int64 package_id, int32 version);
+
+/* Index of the step with this name, or -1. */
+extern int32 wf_plan_step_index(const WfPlan *plan, const char *name);
+
+#endif							/* FRONTEND */
+
+#endif							/* WF_PLAN_H */

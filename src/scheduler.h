@@ -1,0 +1,132 @@
+/*-------------------------------------------------------------------------
+ *
+ * scheduler.h
+ *	  What the files of the scheduler process share.
+ *
+ * The scheduler works in turns: it takes in everything that has happened,
+ * decides, writes what it has to write in one transaction, commits it, and
+ * only then hands out work and wakes waiters.  So whatever it hands out is
+ * visible to who gets it, and a turn that fails has had no effect: the
+ * process ends and the next scheduler starts from the tables.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef WF_SCHEDULER_H
+#define WF_SCHEDULER_H
+
+#include "nodes/pg_list.h"
+#include "utils/hsearch.h"
+
+#include "history.h"
+#include "live.h"
+#include "queue.h"
+#include "shmem.h"
+
+/* A hand-out that waits for the turn's commit. */
+typedef struct WfHandout
+{
+	int			entry;
+	WfReadyList list;
+	int			slot;			/* to this bound worker; -1: to anyone */
+} WfHandout;
+
+/* A worker that died at an entry: judged when another one has connected,
+ * since a server that shuts down starts none. */
+typedef struct WfOrphan
+{
+	int			entry;
+	Oid			role;
+	uint64		after;			/* wf_pool_connected() must exceed this */
+	int			sqlstate;
+	char	   *message;
+} WfOrphan;
+
+typedef struct WfScheduler
+{
+	WfDatabase *database;
+	dsa_area   *area;
+	dshash_table *live;
+	MemoryContext context;		/* long-lived */
+	MemoryContext turn;			/* reset each turn */
+	bool		in_transaction;
+
+	WfQueue		simple;			/* runs for the inline driver */
+	WfQueue		complex;		/* runs to be driven from here */
+	HTAB	   *driven;			/* runs driven from here, by run_id */
+	HTAB	   *children;		/* open child runs found at the start, by parent
+								 * run, step, attempt */
+	HTAB	   *scanned;		/* open runs found by a scan: a command about
+								 * one of them comes late; NULL: none */
+	int64		scanned_to;		/* highest run of the scan */
+	HTAB	   *in_hand;		/* during a scan: runs that are */
+	List	   *orphans;		/* WfOrphan */
+	List	   *waiting;		/* children that wait for sessions: driver.c */
+	bool		retry_soon;		/* some wait for a lock that nobody tells of */
+	dlist_head	dirty;			/* driven runs with something to do */
+	int			reserved;		/* sessions that driven runs may need at once */
+	int			running_inline; /* entries handed out for the inline driver */
+
+	/* this turn's, in `turn` */
+	List	   *handouts;		/* WfHandout */
+	List	   *ended;			/* int64 *: runs that ended */
+
+	/* the horizon */
+	int64		highest;		/* highest run known */
+	int64		horizon;
+	TimestampTz horizon_at;
+	bool		horizon_stale;	/* something ended since */
+} WfScheduler;
+
+/* Have a transaction with an active snapshot until the end of the turn. */
+extern void wf_scheduler_begin(WfScheduler *s);
+extern void wf_scheduler_hand_out(WfScheduler *s, int entry,
+								  WfReadyList list, int slot);
+extern void wf_scheduler_note_end(WfScheduler *s, int64 run_id);
+
+/*
+ * Write the end of a run of which nothing has been executed: cancelled
+ * (stopped_by, reason) or failed (sqlstate, message).
+ */
+extern void wf_scheduler_end_unstarted(WfScheduler *s, const WfRun *run,
+									   WfRunStatus status, int sqlstate,
+									   const char *message, Oid stopped_by,
+									   const char *reason, bool parent_stops);
+
+/* ---- driver.c ---- */
+
+typedef struct WfDrivenRun WfDrivenRun;
+
+extern void wf_driver_init(WfScheduler *s);
+
+/*
+ * Sessions that a run of the package may need at one time, with those of its
+ * children.  In the turn's transaction.
+ */
+extern int	wf_driver_bound(const struct WfPlan *plan);
+
+/* Drive a run from its beginning (or from the record); `sessions` are
+ * reserved for it. */
+extern void wf_driver_begin(WfScheduler *s, const WfRun *run, bool replay,
+							int sessions);
+extern WfDrivenRun *wf_driver_find(WfScheduler *s, int64 run_id);
+
+/* Event: an entry of kind STEP is done (its result is in it). */
+extern void wf_driver_step_done(WfScheduler *s, int entry);
+/* Event: a child run that was handed to a worker, or never started, ended. */
+extern void wf_driver_child_ended(WfScheduler *s, int64 parent_run_id,
+								  int32 parent_step, WfStepStatus status,
+								  int sqlstate, const char *path,
+								  const char *message);
+/* Event: the worker that was at a step is gone; it wrote no outcome. */
+extern void wf_driver_step_lost(WfScheduler *s, int entry, int sqlstate,
+								const char *message);
+/* Event: the worker that stood for a session is gone. */
+extern void wf_driver_session_lost(WfScheduler *s, int slot);
+/* Stop a run and its children. */
+extern void wf_driver_stop(WfScheduler *s, WfDrivenRun *run, Oid stopped_by,
+						   const char *reason, bool force,
+						   bool parent_stops);
+/* Carry out what the machines of all runs ask for. */
+extern void wf_driver_carry_on(WfScheduler *s);
+
+#endif							/* WF_SCHEDULER_H */

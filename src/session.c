@@ -1,0 +1,349 @@
+/*-------------------------------------------------------------------------
+ *
+ * session.c
+ *	  A session: executes attempts of steps and knows nothing of packages.
+ *
+ * The process is connected as the owner of what it executes, so a step can
+ * go nowhere from there: RESET ROLE, RESET SESSION AUTHORIZATION and ROLLBACK
+ * all lead back to the owner.  History rows are written in the same
+ * transaction as heap tuples, which needs no right of the owner.
+ *
+ * What commits inside.  Nobody knows beforehand whether a CALL, a DO, a
+ * VACUUM commits.  While a statement is executed, our transaction callback
+ * inserts a step_start row at the first PRE_COMMIT, so that it commits with
+ * the first part of the work; a crash later finds the row without an outcome
+ * and knows that the attempt was interrupted.  Without an inner commit there
+ * is one commit, with effect and outcome.
+ *
+ * Cancel.  Outside the execution of a step, query cancels are held off and
+ * then forgotten: one that comes too late must not hit the next step.
+ *
+ * Commit mode.  With `pipelined` the commits are asynchronous; who
+ * acknowledges a run flushes.  With `synchronous` the session's own
+ * synchronous_commit counts.  A step that sets synchronous_commit itself
+ * gets what it asks for, in both modes.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "catalog/namespace.h"
+#include "commands/async.h"
+#include "commands/prepare.h"
+#include "commands/sequence.h"
+#include "commands/trigger.h"
+#include "jit/jit.h"
+#include "miscadmin.h"
+#include "nodes/makefuncs.h"
+#include "pgstat.h"
+#include "storage/lmgr.h"
+#include "storage/lock.h"
+#include "tcop/tcopprot.h"
+#include "tcop/utility.h"
+#include "utils/guc.h"
+#include "utils/memutils.h"
+#include "utils/portal.h"
+#include "utils/ps_status.h"
+#include "utils/snapmgr.h"
+#include "utils/timeout.h"
+#include "utils/timestamp.h"
+
+#include "guc.h"
+#include "local_sql.h"
+#include "session.h"
+
+const WfStepCall *wf_session_step = NULL;
+
+static MemoryContext step_context = NULL;
+
+/* A statement of the step is being executed, at top level. */
+static bool in_statement = false;
+static bool step_start_written = false;
+static TimestampTz step_started_at;
+
+/* The session may be listening: a LISTEN was executed since the last reset. */
+static bool may_listen = false;
+
+static ProcessUtility_hook_type previous_utility_hook = NULL;
+
+static void at_xact_event(XactEvent event, void *arg);
+static void watch_utility(PlannedStmt *statement, const char *query,
+						  bool read_only_tree,
+						  ProcessUtilityContext context,
+						  ParamListInfo params,
+						  QueryEnvironment *environment, DestReceiver *dest,
+						  QueryCompletion *completion);
+static void execute_and_commit(const WfStepCall *call, bool in_transaction,
+							   WfBeforeCommit before_commit, void *arg,
+							   WfStepOutcome *outcome,
+							   WfLocalResult *result);
+static void check_constraints(void);
+static void recover(WfStepOutcome *outcome, const WfLocalResult *result);
+static void keep_error(WfStepOutcome *outcome, const ErrorData *error);
+static void add_context(void *arg);
+static void show_activity(const WfStepCall *call);
+
+/* Prepare a worker process for executing steps. */
+void
+wf_session_init(void)
+{
+	step_context = AllocSetContextCreate(TopMemoryContext, "workflow step",
+										 ALLOCSET_DEFAULT_SIZES);
+	RegisterXactCallback(at_xact_event, NULL);
+	previous_utility_hook = ProcessUtility_hook;
+	ProcessUtility_hook = watch_utility;
+	if (wf_commit_mode == WF_COMMIT_PIPELINED)
+		SetConfigOption("synchronous_commit", "off", PGC_USERSET,
+						PGC_S_OVERRIDE);
+	HOLD_CANCEL_INTERRUPTS();
+}
+
+/* See session.h. */
+bool
+wf_session_execute(const WfStepCall *call, bool in_transaction,
+				   WfBeforeCommit before_commit, void *arg,
+				   WfStepOutcome *outcome)
+{
+	WfLocalResult result = {.rows = -1};
+	ErrorContextCallback context;
+	volatile bool success = false;
+
+	MemoryContextReset(step_context);
+	memset(outcome, 0, sizeof(WfStepOutcome));
+	outcome->run_id = call->run_id;
+	outcome->step = call->step;
+	outcome->attempt = call->attempt;
+	outcome->pid = MyProcPid;
+	outcome->rows = -1;
+	outcome->started_at = step_started_at = GetCurrentTimestamp();
+
+	wf_session_step = call;
+	step_start_written = false;
+	show_activity(call);
+	context.callback = add_context;
+	context.arg = NULL;
+	context.previous = error_context_stack;
+	error_context_stack = &context;
+	PG_TRY();
+	{
+		RESUME_CANCEL_INTERRUPTS();
+		execute_and_commit(call, in_transaction, before_commit, arg,
+						   outcome, &result);
+		HOLD_CANCEL_INTERRUPTS();
+		success = true;
+	}
+	PG_CATCH();
+	{
+		recover(outcome, &result);
+		HOLD_CANCEL_INTERRUPTS();
+	}
+	PG_END_TRY();
+	error_context_stack = context.previous;
+	QueryCancelPending = false;
+	wf_session_step = NULL;
+	debug_query_string = NULL;
+	return success;
+}
+
+static void
+execute_and_commit(const WfStepCall *call, bool in_transaction,
+				   WfBeforeCommit before_commit, void *arg,
+				   WfStepOutcome *outcome, WfLocalResult *result)
+{
+	if (!in_transaction)
+		StartTransactionCommand();
+	MemoryContextSwitchTo(step_context);
+	in_statement = true;
+	wf_local_sql_execute(call->plan->steps[call->step].command, result);
+	in_statement = false;
+
+	PushActiveSnapshot(GetTransactionSnapshot());
+	check_constraints();
+	outcome->status = WF_STEP_SUCCEEDED;
+	outcome->rows = result->rows;
+	outcome->finished_at = GetCurrentTimestamp();
+	before_commit(outcome, arg);
+	PopActiveSnapshot();
+	CommitTransactionCommand();
+	MemoryContextSwitchTo(TopMemoryContext);
+}
+
+/*
+ * check_constraints
+ *		Fire deferred triggers now, while an error is still only an error of
+ *		the step.
+ */
+static void
+check_constraints(void)
+{
+	ConstraintsSetStmt *all = makeNode(ConstraintsSetStmt);
+
+	all->constraints = NIL;
+	all->deferred = false;
+	AfterTriggerSetState(all);
+}
+
+/*
+ * recover
+ *		After an ERROR of a step: keep it in *outcome, log it, and bring the
+ *		process back to a state in which the next step can be executed.  Same
+ *		order as PostgresMain().
+ */
+static void
+recover(WfStepOutcome *outcome, const WfLocalResult *result)
+{
+	ErrorData  *error;
+
+	HOLD_INTERRUPTS();
+	in_statement = false;
+	disable_all_timeouts(false);
+	QueryCancelPending = false;
+	MemoryContextSwitchTo(step_context);
+	error = CopyErrorData();
+	EmitErrorReport();
+	debug_query_string = NULL;
+	AbortOutOfAnyTransaction();
+	PortalErrorCleanup();
+	jit_reset_after_error();
+	MemoryContextSwitchTo(step_context);
+	FlushErrorState();
+	keep_error(outcome, error);
+	outcome->status = WF_STEP_FAILED;
+	outcome->rows = -1;
+	outcome->statement = result->statement;
+	outcome->finished_at = GetCurrentTimestamp();
+	MemoryContextSwitchTo(TopMemoryContext);
+	RESUME_INTERRUPTS();
+}
+
+/* The fields of an error that history has columns for. */
+static void
+keep_error(WfStepOutcome *outcome, const ErrorData *error)
+{
+	outcome->sqlstate = error->sqlerrcode;
+	outcome->message = error->message ? error->message : "unknown error";
+	outcome->detail = error->detail;
+	outcome->hint = error->hint;
+	outcome->context = error->context;
+	if (error->context != NULL)
+	{
+		/* the last line is ours, and says what the row says */
+		char	   *end = strrchr(error->context, '\n');
+
+		if (end == NULL)
+			outcome->context = NULL;
+		else
+			*end = '\0';
+	}
+}
+
+/* Name the step in every message that is logged while it executes. */
+static void
+add_context(void *arg)
+{
+	if (wf_session_step != NULL)
+		errcontext("workflow run " INT64_FORMAT ", package \"%s\", step \"%s\"",
+				   wf_session_step->run_id, wf_session_step->plan->name,
+				   wf_session_step->plan->steps[wf_session_step->step].name);
+}
+
+/* What pg_stat_activity, the log and ps show. */
+static void
+show_activity(const WfStepCall *call)
+{
+	const WfPlanStep *step = &call->plan->steps[call->step];
+
+	debug_query_string = step->command;
+	SetCurrentStatementStartTimestamp();
+	pgstat_report_activity(STATE_RUNNING, step->command);
+	if (update_process_title)
+	{
+		char		title[2 * NAMEDATALEN + 64];
+
+		snprintf(title, sizeof(title), "run " INT64_FORMAT " %s/%s",
+				 call->run_id, call->plan->name, step->name);
+		set_ps_display(title);
+	}
+}
+
+/*
+ * at_xact_event
+ *		At a commit inside a statement, let the note that the attempt has
+ *		begun commit with it.
+ */
+static void
+at_xact_event(XactEvent event, void *arg)
+{
+	if (event != XACT_EVENT_PRE_COMMIT || !in_statement ||
+		step_start_written || wf_session_step == NULL)
+		return;
+	step_start_written = true;
+	PushActiveSnapshot(GetTransactionSnapshot());
+	wf_history_insert_step_start(wf_session_step->run_id,
+								 wf_session_step->step,
+								 wf_session_step->attempt,
+								 step_started_at);
+	PopActiveSnapshot();
+}
+
+/* Remember whether a reset has to look for channels listened to. */
+static void
+watch_utility(PlannedStmt *statement, const char *query, bool read_only_tree,
+			  ProcessUtilityContext context, ParamListInfo params,
+			  QueryEnvironment *environment, DestReceiver *dest,
+			  QueryCompletion *completion)
+{
+	if (IsA(statement->utilityStmt, ListenStmt))
+		may_listen = true;
+	if (previous_utility_hook)
+		previous_utility_hook(statement, query, read_only_tree, context,
+							  params, environment, dest, completion);
+	else
+		standard_ProcessUtility(statement, query, read_only_tree, context,
+								params, environment, dest, completion);
+}
+
+/* See session.h; the pieces and their order are those of DiscardAll(). */
+void
+wf_session_reset(void)
+{
+	Oid			temp_namespace;
+	Oid			temp_toast_namespace;
+
+	GetTempNamespaceState(&temp_namespace, &temp_toast_namespace);
+	StartTransactionCommand();
+	PushActiveSnapshot(GetTransactionSnapshot());
+	PortalHashTableDeleteAll();
+	SetPGVariable("session_authorization", NIL, false);
+	ResetAllOptions();
+	DropAllPreparedStatements();
+	if (may_listen)
+		Async_UnlistenAll();
+	LockReleaseAll(USER_LOCKMETHOD, true);
+	if (OidIsValid(temp_namespace))
+		ResetTempTableNamespace();
+	ResetSequenceCaches();
+	PopActiveSnapshot();
+	CommitTransactionCommand();
+	may_listen = false;
+}
+
+/* Begin a transaction of our own. */
+void
+wf_session_begin_own(void)
+{
+	SetCurrentStatementStartTimestamp();
+	StartTransactionCommand();
+	XactIsoLevel = XACT_READ_COMMITTED;
+	XactReadOnly = false;
+	PushActiveSnapshot(GetTransactionSnapshot());
+}
+
+/* Commit it. */
+void
+wf_session_commit_own(void)
+{
+	PopActiveSnapshot();
+	CommitTransactionCommand();
+}

@@ -1,0 +1,68 @@
+/*-------------------------------------------------------------------------
+ *
+ * session.h
+ *	  A session: executes attempts of steps and knows nothing of packages.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef WF_SESSION_H
+#define WF_SESSION_H
+
+#include "utils/jsonb.h"
+
+#include "history.h"
+#include "plan.h"
+
+/* One attempt of a step. */
+typedef struct WfStepCall
+{
+	int64		run_id;
+	const WfPlan *plan;
+	int32		step;
+	int32		attempt;
+	Jsonb	   *variables;		/* the run's; never NULL */
+} WfStepCall;
+
+/* The attempt in progress in this process, NULL outside one: what run_id()
+ * and its like read. */
+extern const WfStepCall *wf_session_step;
+
+/*
+ * Called in the step's transaction when its work is done and all constraints
+ * are checked, just before the commit; a snapshot is active.  Writes what is
+ * to commit with the work.  An ERROR rolls all of it back.
+ */
+typedef void (*WfBeforeCommit) (const WfStepOutcome *outcome, void *arg);
+
+/*
+ * wf_session_execute
+ *		Execute one attempt in a transaction of its own.
+ *
+ * No transaction on entry.  With `in_transaction` the caller has started the
+ * one to use (it has only read) and holds no snapshot.  On success the work
+ * and what `before_commit` wrote are committed and the result is true.  Else
+ * nothing is (but for what the step committed itself), *outcome has the
+ * error, and the caller records it.  In neither case a transaction is left.
+ * *outcome's strings live until the next call.  An error of the step never
+ * leaves this function; FATAL ends the process.
+ */
+extern bool wf_session_execute(const WfStepCall *call, bool in_transaction,
+							   WfBeforeCommit before_commit, void *arg,
+							   WfStepOutcome *outcome);
+
+/*
+ * Put the session back to what it was after connecting: the pieces of
+ * DISCARD ALL that are not empty.  No transaction on entry and exit.
+ */
+extern void wf_session_reset(void);
+
+/*
+ * A transaction for the agent's own writing in a worker, which no setting of
+ * the session reaches; a snapshot is active.
+ */
+extern void wf_session_begin_own(void);
+extern void wf_session_commit_own(void);
+
+extern void wf_session_init(void);
+
+#endif							/* WF_SESSION_H */

@@ -1,0 +1,179 @@
+/*-------------------------------------------------------------------------
+ *
+ * variables.c
+ *	  The variables of a run, and what a step sees of its run.
+ *
+ * Variables are one jsonb object.  A run starts from the defaults that its
+ * package declares, with the values given to start_job() (or by the parent
+ * run, R62) over them; history keeps only the given ones.
+ *
+ * The SQL functions here answer for the step in progress in this process
+ * (wf_session_step) and give null in any other session.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "fmgr.h"
+#include "utils/builtins.h"
+#include "utils/fmgrprotos.h"
+
+#include "session.h"
+#include "variables.h"
+
+PG_FUNCTION_INFO_V1(wf_run_id);
+PG_FUNCTION_INFO_V1(wf_step_name);
+PG_FUNCTION_INFO_V1(wf_variable);
+PG_FUNCTION_INFO_V1(wf_variables);
+
+static bool has_key(Jsonb *object, const char *key, int length);
+
+/* The defaults with the given values over them. */
+Jsonb *
+wf_variables_merge(Jsonb *defaults, Jsonb *given)
+{
+	if (given == NULL)
+		return defaults;
+	return DatumGetJsonbP(DirectFunctionCall2(jsonb_concat,
+											  JsonbPGetDatum(defaults),
+											  JsonbPGetDatum(given)));
+}
+
+static bool
+has_key(Jsonb *object, const char *key, int length)
+{
+	JsonbValue	value;
+
+	return getKeyJsonValueFromContainer(&object->root, key, length,
+										&value) != NULL;
+}
+
+/* Check what start_job() was given. */
+Jsonb *
+wf_variables_check(const WfPlan *plan, Jsonb *given)
+{
+	JsonbIterator *iterator;
+	JsonbValue	value;
+	JsonbIteratorToken token;
+
+	if (!JB_ROOT_IS_OBJECT(given))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("variables for package \"%s\" must be a JSON object",
+						plan->name)));
+	if (JB_ROOT_COUNT(given) == 0)
+		return NULL;
+	iterator = JsonbIteratorInit(&given->root);
+	while ((token = JsonbIteratorNext(&iterator, &value, true)) != WJB_DONE)
+	{
+		if (token == WJB_KEY &&
+			!has_key(plan->variables, value.val.string.val,
+					 value.val.string.len))
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("package \"%s\" does not declare variable \"%s\"",
+							plan->name, pnstrdup(value.val.string.val,
+												 value.val.string.len)),
+					 errhint("Declare it in the package's option \"variables\".")));
+	}
+	return given;
+}
+
+/* Those variables that a child declares. */
+Jsonb *
+wf_variables_for_child(const WfPlan *child, Jsonb *variables)
+{
+	JsonbParseState *state = NULL;
+	JsonbIterator *iterator = JsonbIteratorInit(&child->variables->root);
+	JsonbIteratorToken token;
+	JsonbValue	key;
+	JsonbValue *result;
+
+	pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
+	while ((token = JsonbIteratorNext(&iterator, &key, true)) != WJB_DONE)
+	{
+		JsonbValue	value;
+
+		if (token != WJB_KEY ||
+			getKeyJsonValueFromContainer(&variables->root,
+										 key.val.string.val,
+										 key.val.string.len, &value) == NULL)
+			continue;
+		pushJsonbValue(&state, WJB_KEY, &key);
+		pushJsonbValue(&state, WJB_VALUE, &value);
+	}
+	result = pushJsonbValue(&state, WJB_END_OBJECT, NULL);
+	return result->val.object.nPairs == 0 ? NULL : JsonbValueToJsonb(result);
+}
+
+/*
+ * workflow.run_id() returns bigint
+ *		The run of the step in progress in this session; null outside one.
+ */
+Datum
+wf_run_id(PG_FUNCTION_ARGS)
+{
+	if (wf_session_step == NULL)
+		PG_RETURN_NULL();
+	PG_RETURN_INT64(wf_session_step->run_id);
+}
+
+/*
+ * workflow.step_name() returns text
+ *		The step in progress in this session; null outside one.
+ */
+Datum
+wf_step_name(PG_FUNCTION_ARGS)
+{
+	const WfStepCall *call = wf_session_step;
+
+	if (call == NULL)
+		PG_RETURN_NULL();
+	PG_RETURN_TEXT_P(cstring_to_text(call->plan->steps[call->step].name));
+}
+
+/*
+ * workflow.variable(name text) returns text
+ *		The value of a variable of the run: a string as it is, JSON null as
+ *		null, anything else as JSON text.  Null outside a step.  ERROR 22023
+ *		if the package does not declare it.
+ */
+Datum
+wf_variable(PG_FUNCTION_ARGS)
+{
+	text	   *name = PG_GETARG_TEXT_PP(0);
+	const WfStepCall *call = wf_session_step;
+	JsonbValue	value;
+	StringInfoData text;
+
+	if (call == NULL)
+		PG_RETURN_NULL();
+	if (getKeyJsonValueFromContainer(&call->variables->root,
+									 VARDATA_ANY(name),
+									 VARSIZE_ANY_EXHDR(name),
+									 &value) == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("package \"%s\" does not declare variable \"%s\"",
+						call->plan->name, text_to_cstring(name))));
+	if (value.type == jbvNull)
+		PG_RETURN_NULL();
+	if (value.type == jbvString)
+		PG_RETURN_TEXT_P(cstring_to_text_with_len(value.val.string.val,
+												  value.val.string.len));
+	initStringInfo(&text);
+	(void) JsonbToCString(&text, &JsonbValueToJsonb(&value)->root, -1);
+	PG_RETURN_TEXT_P(cstring_to_text_with_len(text.data, text.len));
+}
+
+/*
+ * workflow.variables() returns jsonb
+ *		All variables of the run of the step in progress; null outside one.
+ */
+Datum
+wf_variables(PG_FUNCTION_ARGS)
+{
+	if (wf_session_step == NULL)
+		PG_RETURN_NULL();
+	PG_RETURN_JSONB_P(wf_session_step->variables);
+}

@@ -1,0 +1,27 @@
+/*-------------------------------------------------------------------------
+ *
+ * variables.h
+ *	  The variables of a run.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef WF_VARIABLES_H
+#define WF_VARIABLES_H
+
+#include "utils/jsonb.h"
+
+#include "plan.h"
+
+/* The defaults with the given values over them; `given` may be NULL. */
+extern Jsonb *wf_variables_merge(Jsonb *defaults, Jsonb *given);
+
+/*
+ * Check what start_job() was given: an object whose keys the package declares.
+ * ERROR 22023 otherwise.  Returns NULL if it is empty.
+ */
+extern Jsonb *wf_variables_check(const WfPlan *plan, Jsonb *given);
+
+/* Those of `variables` that the plan declares: what a child run is given. */
+extern Jsonb *wf_variables_for_child(const WfPlan *child, Jsonb *variables);
+
+#endif							/* WF_VARIABLES_H */

@@ -1,0 +1,326 @@
+/*-------------------------------------------------------------------------
+ *
+ * worker.c
+ *	  A worker: a process connected as the owner of what it executes.
+ *
+ * The scheduler has claimed the slot and set its role; the worker takes the
+ * slot, connects as that role, and from then on takes entries: whole runs
+ * (inline.c) and single steps.  Between entries it waits on its latch.  It
+ * ends after workflow.worker_idle_timeout without work, or when the slot says
+ * `retire`, or when the scheduler that asked for it is no more.
+ *
+ * A worker that took an entry with `bind` stands for that session from then
+ * on, and takes only what is sent to its inbox, until it is told to release
+ * it.
+ *
+ * The slot is left (state EXITED) by a before_shmem_exit callback that is
+ * registered before the process connects, so it runs after the transaction
+ * has been aborted: whoever sees the slot EXITED knows that nothing of the
+ * worker can commit any more.  The text of a FATAL, or of an ERROR that ends
+ * the process, is left in the slot: no one else could tell it.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "catalog/pg_authid.h"
+#include "miscadmin.h"
+#include "pgstat.h"
+#include "storage/ipc.h"
+#include "storage/latch.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+
+#include "area.h"
+#include "bgworker.h"
+#include "compat.h"
+#include "guc.h"
+#include "history.h"
+#include "inline.h"
+#include "plan.h"
+#include "session.h"
+#include "shmem.h"
+#include "variables.h"
+
+extern PGDLLEXPORT void wf_worker_main(Datum arg);
+
+static WfSlot *my_slot = NULL;
+static WfDatabase *my_database = NULL;
+static MemoryContext entry_context = NULL;
+static emit_log_hook_type previous_log_hook = NULL;
+
+static bool attach(int index);
+static void detach(int code, Datum arg);
+static void keep_last_words(ErrorData *error);
+static void connect_as_owner(void);
+static bool wait_for_work(void);
+static bool leave(void);
+static void reload(int commit_mode);
+static void carry_out(WfEntry *entry);
+static void execute_step(WfEntry *entry);
+static void write_outcome(const WfStepOutcome *outcome, void *arg);
+static void begin_call(WfEntry *entry, WfStepCall *call);
+static void release_session(void);
+
+/* A worker. */
+void
+wf_worker_main(Datum arg)
+{
+	int			commit_mode;
+
+	if (!attach(DatumGetInt32(arg)))
+		proc_exit(0);
+	wf_bgworker_setup(true);
+	connect_as_owner();
+	commit_mode = wf_commit_mode;
+
+	for (;;)
+	{
+		int			entry;
+
+		ResetLatch(MyLatch);
+		QueryCancelPending = false;
+		if (wf_bgworker_interrupts())
+			reload(commit_mode);
+		if (my_slot->generation != my_database->generation)
+			break;
+
+		entry = wf_entry_exchange(my_database, my_slot);
+		QueryCancelPending = false;
+		if (entry >= 0)
+			carry_out(&my_database->entries[entry]);
+		else if (!wait_for_work())
+			break;
+	}
+	proc_exit(0);
+}
+
+/*
+ * attach
+ *		Take the slot.  False if it is no longer meant for this process: the
+ *		scheduler has given up waiting for it.
+ */
+static bool
+attach(int index)
+{
+	WfSlot	   *slot = &wf_shared->slots[index];
+	uint32		number;
+	bool		mine = false;
+
+	memcpy(&number, MyBgworkerEntry->bgw_extra, sizeof(number));
+	before_shmem_exit(detach, (Datum) 0);
+	LWLockAcquire(&wf_shared->lock, LW_EXCLUSIVE);
+	if (slot->state == WF_SLOT_STARTING && slot->number == number)
+	{
+		slot->state = WF_SLOT_CONNECTING;
+		slot->pid = MyProcPid;
+		slot->proc = wf_proc_number(MyProc);
+		my_slot = slot;
+		my_database = &wf_shared->databases[slot->database];
+		mine = true;
+	}
+	LWLockRelease(&wf_shared->lock);
+	return mine;
+}
+
+/* Leave the slot. */
+static void
+detach(int code, Datum arg)
+{
+	if (my_slot == NULL)
+		return;
+	LWLockAcquire(&my_database->lock, LW_EXCLUSIVE);
+	my_slot->state = WF_SLOT_EXITED;
+	my_slot->idle = false;
+	my_slot->pid = 0;
+	wf_database_wake(my_database);
+	LWLockRelease(&my_database->lock);
+	my_slot = NULL;
+}
+
+/* emit_log_hook: keep the text of what may be the end of this process. */
+static void
+keep_last_words(ErrorData *error)
+{
+	if (error->elevel >= ERROR && wf_session_step == NULL && my_slot != NULL)
+	{
+		my_slot->fatal_sqlstate = error->sqlerrcode;
+		strlcpy(my_slot->fatal, error->message ? error->message : "",
+				WF_MESSAGE_SIZE);
+	}
+	else if (error->elevel >= FATAL && my_slot != NULL)
+	{
+		my_slot->fatal_sqlstate = error->sqlerrcode;
+		strlcpy(my_slot->fatal, error->message ? error->message : "",
+				WF_MESSAGE_SIZE);
+	}
+	if (previous_log_hook)
+		previous_log_hook(error);
+}
+
+/* Connect as the role, and prepare for its steps. */
+static void
+connect_as_owner(void)
+{
+	previous_log_hook = emit_log_hook;
+	emit_log_hook = keep_last_words;
+	BackgroundWorkerInitializeConnectionByOid(my_database->oid,
+											  my_slot->role,
+											  wf_worker_connect_flags());
+	if (GetSessionUserId() != my_slot->role ||
+		GetUserId() != my_slot->role || MyDatabaseId != my_database->oid)
+		elog(FATAL, "workflow worker is not connected as it should be");
+	pgstat_report_appname("workflow");
+
+	entry_context = AllocSetContextCreate(TopMemoryContext, "workflow entry",
+										  ALLOCSET_DEFAULT_SIZES);
+	wf_session_init();
+	wf_inline_init();
+
+	LWLockAcquire(&my_database->lock, LW_EXCLUSIVE);
+	my_slot->state = WF_SLOT_RUNNING;
+	wf_database_wake(my_database);
+	LWLockRelease(&my_database->lock);
+}
+
+/*
+ * wait_for_work
+ *		Sleep until the latch is set.  False if it is time to go.
+ */
+static bool
+wait_for_work(void)
+{
+	int			flags = WL_LATCH_SET | WL_EXIT_ON_PM_DEATH;
+	int			events;
+
+	if (my_slot->retire)
+		return !leave();
+	if (!my_slot->bound)
+		flags |= WL_TIMEOUT;
+	(void) pgstat_report_stat(true);
+	pgstat_report_activity(STATE_IDLE, NULL);
+	wf_bgworker_show(my_slot->bound ? "bound" : "idle");
+	events = WaitLatch(MyLatch, flags, wf_worker_idle_timeout,
+					   wf_wait_event("WorkflowWorkerIdle"));
+	return !((events & WL_TIMEOUT) && leave());
+}
+
+/* Nothing to do: make sure that nothing is sent any more, then go. */
+static bool
+leave(void)
+{
+	bool		leaves;
+
+	LWLockAcquire(&my_database->lock, LW_EXCLUSIVE);
+	leaves = my_slot->idle && !my_slot->bound && my_slot->inbox < 0;
+	if (leaves)
+	{
+		my_slot->retire = true;
+		my_slot->idle = false;
+	}
+	LWLockRelease(&my_database->lock);
+	return leaves;
+}
+
+/*
+ * reload
+ *		After a change of commit_mode the worker makes room for one that
+ *		starts with it: the value that the session had before is not known
+ *		here.
+ */
+static void
+reload(int commit_mode)
+{
+	if (commit_mode == wf_commit_mode)
+		return;
+	LWLockAcquire(&my_database->lock, LW_EXCLUSIVE);
+	my_slot->retire = true;
+	LWLockRelease(&my_database->lock);
+}
+
+static void
+carry_out(WfEntry *entry)
+{
+	switch (entry->kind)
+	{
+		case WF_ENTRY_RUN:
+			wf_inline_run(my_database, entry);
+			break;
+		case WF_ENTRY_STEP:
+			execute_step(entry);
+			break;
+		case WF_ENTRY_RELEASE:
+			release_session();
+			break;
+	}
+	if (!my_slot->bound)
+		wf_session_reset();
+}
+
+/* Execute one attempt of a step of a run that the scheduler drives. */
+static void
+execute_step(WfEntry *entry)
+{
+	WfStepCall	call;
+	WfStepOutcome outcome;
+
+	MemoryContextReset(entry_context);
+	MemoryContextSwitchTo(entry_context);
+	entry->started_at = GetCurrentTimestamp();
+	begin_call(entry, &call);
+
+	if (!wf_session_execute(&call, false, write_outcome, NULL, &outcome))
+	{
+		if (entry->cancel && outcome.sqlstate == ERRCODE_QUERY_CANCELED)
+			outcome.status = WF_STEP_CANCELLED;
+		wf_session_begin_own();
+		write_outcome(&outcome, NULL);
+		wf_session_commit_own();
+		entry->sqlstate = outcome.sqlstate;
+		entry->error = wf_area_put_error(wf_area_attach(my_database), NULL,
+										 outcome.message);
+	}
+	entry->status = outcome.status;
+	MemoryContextSwitchTo(TopMemoryContext);
+}
+
+static void
+write_outcome(const WfStepOutcome *outcome, void *arg)
+{
+	wf_history_insert_step_outcome(outcome);
+}
+
+/* What the entry says, as a call. */
+static void
+begin_call(WfEntry *entry, WfStepCall *call)
+{
+	MemoryContext old = CurrentMemoryContext;
+
+	wf_session_begin_own();
+	MemoryContextSwitchTo(old);
+	call->plan = wf_plan_get(entry->package_id, entry->version);
+	if (call->plan == NULL)
+		elog(ERROR, "version %d of package " INT64_FORMAT " is not there",
+			 entry->version, entry->package_id);
+	wf_session_commit_own();
+	MemoryContextSwitchTo(old);
+
+	call->run_id = entry->run_id;
+	call->step = entry->step;
+	call->attempt = entry->attempt;
+	call->variables = wf_area_get_jsonb(wf_area_attach(my_database),
+										entry->variables);
+	if (call->variables == NULL)
+		call->variables = call->plan->variables;
+}
+
+/* The run that this session stood for needs it no longer. */
+static void
+release_session(void)
+{
+	LWLockAcquire(&my_database->lock, LW_EXCLUSIVE);
+	my_slot->bound = false;
+	LWLockRelease(&my_database->lock);
+}
