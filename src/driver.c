@@ -472,7 +472,7 @@ step_ended(WfScheduler *s, WfDrivenRun *r, int32 step, WfStepStatus status,
 {
 	const char *name = r->plan->steps[step].name;
 
-	if (status != WF_STEP_SUCCEEDED && r->message == NULL && message != NULL)
+	if (status == WF_STEP_FAILED && r->message == NULL && message != NULL)
 	{
 		MemoryContext old = MemoryContextSwitchTo(r->context);
 

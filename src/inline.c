@@ -190,8 +190,7 @@ advance(InlineRun *r)
 static void
 answer_from_record(InlineRun *r, const WfStepOutcome *outcome)
 {
-	if (outcome->status != WF_STEP_SUCCEEDED)
-		note_error(r, outcome);
+	note_error(r, outcome);
 	wf_machine_step_ended(r->machine, outcome->step, outcome->status);
 }
 
@@ -339,7 +338,8 @@ note_error(InlineRun *r, const WfStepOutcome *outcome)
 {
 	MemoryContext old;
 
-	if (r->message != NULL || outcome->message == NULL)
+	if (outcome->status != WF_STEP_FAILED || r->message != NULL ||
+		outcome->message == NULL)
 		return;
 	old = MemoryContextSwitchTo(run_context);
 	r->error_path = r->plan->steps[outcome->step].name;

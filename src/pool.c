@@ -50,13 +50,13 @@ typedef struct Demand
 
 /* Handles of the processes that this scheduler started, by slot. */
 static BackgroundWorkerHandle **handles = NULL;
-static uint64 connected = 0;
-static bool *counted = NULL;	/* in `connected`, by slot */
+static uint64 started = 0;
+static bool *counted = NULL;	/* in `started`, by slot */
 static bool no_slot = false;	/* the server had no slot at the last try */
 
 static bool is_mine(const WfDatabase *database, const WfSlot *slot);
 static bool never_came(WfDatabase *database, int i);
-static List *measure(WfDatabase *database, List *wanted);
+static List *measure(WfDatabase *database);
 static Demand *demand_of(List **demands, Oid role);
 static void supply(WfDatabase *database, List *demands, Demand *demand);
 static bool start_worker(WfDatabase *database, Oid role);
@@ -121,10 +121,10 @@ wf_pool_next_gone(WfDatabase *database, WfGoneWorker *gone)
 
 		if (!is_mine(database, slot))
 			continue;
-		if (slot->state == WF_SLOT_RUNNING && !counted[i])
+		if (slot->state != WF_SLOT_STARTING && !counted[i])
 		{
 			counted[i] = true;
-			connected++;
+			started++;
 		}
 		if (slot->state != WF_SLOT_EXITED && !never_came(database, i))
 			continue;
@@ -135,7 +135,7 @@ wf_pool_next_gone(WfDatabase *database, WfGoneWorker *gone)
 		gone->entry = slot->entry;
 		gone->inbox = slot->inbox;
 		gone->slot = i;
-		gone->connected = counted[i];
+		gone->connected = slot->connected;
 		gone->sqlstate = slot->fatal_sqlstate;
 		strlcpy(gone->message, slot->fatal, WF_MESSAGE_SIZE);
 		slot->entry = slot->inbox = -1;
@@ -172,11 +172,11 @@ never_came(WfDatabase *database, int i)
 	return result;
 }
 
-/* Number of workers that have connected. */
+/* Number of workers whose process has started. */
 uint64
-wf_pool_connected(void)
+wf_pool_started(void)
 {
-	return connected;
+	return started;
 }
 
 /* Workers of this database. */
@@ -203,31 +203,34 @@ wf_pool_time_to_retry(void)
 
 /* Start and retire workers. */
 void
-wf_pool_balance(WfDatabase *database, List *wanted)
+wf_pool_balance(WfDatabase *database, Oid proof)
 {
-	List	   *demands = measure(database, wanted);
+	List	   *demands = measure(database);
 	ListCell   *lc;
 
+	if (OidIsValid(proof))
+		(void) demand_of(&demands, proof);
 	foreach(lc, demands)
 	{
 		Demand	   *demand = lfirst(lc);
 
-		if (demand->ready > demand->idle && demand->starting == 0)
+		if (demand->starting > 0)
+			continue;
+		if (demand->ready > demand->idle)
 			supply(database, demands, demand);
+		else if (demand->role == proof &&
+				 wf_pool_size(database) < wf_max_workers)
+			(void) start_worker(database, proof);
 	}
 	list_free_deep(demands);
 }
 
 /* What each role needs and has. */
 static List *
-measure(WfDatabase *database, List *wanted)
+measure(WfDatabase *database)
 {
 	List	   *demands = NIL;
-	ListCell   *lc;
 	int			i;
-
-	foreach(lc, wanted)
-		demand_of(&demands, lfirst_oid(lc))->ready++;
 
 	/*
 	 * Allocations under the lock are few and small: one for each role.  An

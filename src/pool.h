@@ -31,17 +31,21 @@ extern void wf_pool_fence(WfDatabase *database);
 extern bool wf_pool_next_gone(WfDatabase *database, WfGoneWorker *gone);
 
 /*
- * Start, retire and terminate workers for what is ready, for `wanted` roles
- * beside it (a list of OIDs, one worker each).  Does not wait.
+ * Start and retire workers for what is ready.  With `proof` one is started
+ * for that role anyway, if none is starting: see wf_pool_started().  Does not
+ * wait.
  */
-extern void wf_pool_balance(WfDatabase *database, List *wanted);
+extern void wf_pool_balance(WfDatabase *database, Oid proof);
 
 /* When wf_pool_balance() has to be called again though nothing happens, in
  * milliseconds; -1: not. */
 extern long wf_pool_time_to_retry(void);
 
-/* Number of workers of this scheduler that have ever connected. */
-extern uint64 wf_pool_connected(void);
+/*
+ * Number of workers of this scheduler whose process has started.  When it
+ * grows the server is not shutting down: the postmaster would start none.
+ */
+extern uint64 wf_pool_started(void);
 
 /* Workers of this database now, in any state. */
 extern int	wf_pool_size(const WfDatabase *database);

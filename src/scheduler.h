@@ -30,13 +30,13 @@ typedef struct WfHandout
 	int			slot;			/* to this bound worker; -1: to anyone */
 } WfHandout;
 
-/* A worker that died at an entry: judged when another one has connected,
+/* A worker that died at an entry: judged when another one has started,
  * since a server that shuts down starts none. */
 typedef struct WfOrphan
 {
 	int			entry;
 	Oid			role;
-	uint64		after;			/* wf_pool_connected() must exceed this */
+	uint64		after;			/* wf_pool_started() must reach this */
 	int			sqlstate;
 	char	   *message;
 } WfOrphan;
@@ -77,6 +77,9 @@ typedef struct WfScheduler
 	bool		horizon_stale;	/* something ended since */
 } WfScheduler;
 
+/* The extension is not (any more) in the database: end the process. */
+extern void wf_scheduler_leave(void) pg_attribute_noreturn();
+
 /* Have a transaction with an active snapshot until the end of the turn. */
 extern void wf_scheduler_begin(WfScheduler *s);
 extern void wf_scheduler_hand_out(WfScheduler *s, int entry,
@@ -91,6 +94,39 @@ extern void wf_scheduler_end_unstarted(WfScheduler *s, const WfRun *run,
 									   WfRunStatus status, int sqlstate,
 									   const char *message, Oid stopped_by,
 									   const char *reason, bool parent_stops);
+
+/* ---- intake.c ---- */
+
+/* Take in what backends have sent. */
+extern void wf_intake_receive(WfScheduler *s);
+/* Queue runs run->run_id .. last.  In the turn's transaction. */
+extern void wf_intake_enqueue(WfScheduler *s, const WfQueuedRun *run,
+							  int64 last);
+/* Look for runs that no command tells of. */
+extern void wf_intake_look_for_untold(WfScheduler *s);
+/* Admit runs that are to be driven, as far as their sessions fit. */
+extern void wf_intake_admit(WfScheduler *s);
+/* Fill the ready list for the inline driver; after the turn's commit. */
+extern void wf_intake_top_up(WfScheduler *s);
+
+/* ---- reaper.c ---- */
+
+/* Take in the entries that are done, the workers that have gone, and decide
+ * about what those were at. */
+extern void wf_reaper_done(WfScheduler *s);
+extern void wf_reaper_gone(WfScheduler *s);
+extern void wf_reaper_judge(WfScheduler *s);
+/* Free an entry and what belongs to it in the area. */
+extern void wf_reaper_free_entry(WfScheduler *s, int entry);
+
+/* ---- recovery.c ---- */
+
+/* Queue every run without outcome that is not in hand. */
+extern void wf_recovery_scan(WfScheduler *s);
+/* Where the horizon may be at most, 0 if that cannot be said now; then, after
+ * the ring was emptied, move it there or as far as the runs in hand allow. */
+extern int64 wf_recovery_horizon_limit(WfScheduler *s);
+extern void wf_recovery_move_horizon(WfScheduler *s, int64 limit);
 
 /* ---- driver.c ---- */
 

@@ -145,6 +145,7 @@ typedef struct WfSlot
 	int			proc;
 	int			entry;			/* the entry that it has taken, or -1 */
 	int			inbox;			/* the entry that waits for just it, or -1 */
+	bool		connected;		/* it has been RUNNING */
 	bool		bound;			/* stands for a session of a run */
 	bool		idle;			/* waits for work; cleared by who wakes it */
 	bool		retire;			/* exit when not in use any more */

@@ -144,13 +144,9 @@ detach(int code, Datum arg)
 static void
 keep_last_words(ErrorData *error)
 {
-	if (error->elevel >= ERROR && wf_session_step == NULL && my_slot != NULL)
-	{
-		my_slot->fatal_sqlstate = error->sqlerrcode;
-		strlcpy(my_slot->fatal, error->message ? error->message : "",
-				WF_MESSAGE_SIZE);
-	}
-	else if (error->elevel >= FATAL && my_slot != NULL)
+	int			lowest = wf_session_step == NULL ? ERROR : FATAL;
+
+	if (error->elevel >= lowest && my_slot != NULL)
 	{
 		my_slot->fatal_sqlstate = error->sqlerrcode;
 		strlcpy(my_slot->fatal, error->message ? error->message : "",
@@ -181,6 +177,7 @@ connect_as_owner(void)
 
 	LWLockAcquire(&my_database->lock, LW_EXCLUSIVE);
 	my_slot->state = WF_SLOT_RUNNING;
+	my_slot->connected = true;
 	wf_database_wake(my_database);
 	LWLockRelease(&my_database->lock);
 }

@@ -1,0 +1,343 @@
+/*-------------------------------------------------------------------------
+ *
+ * intake.c
+ *	  What comes into the scheduler: new runs, and requests to stop them.
+ *
+ * New runs arrive as ranges of numbers with all that is needed to queue them.
+ * Runs that a worker can carry out whole wait in `simple` and go into the
+ * shared ready list as far as there are entries; the others wait in `complex`
+ * for the sessions that they may need (driver.c).  The two do not hold up
+ * each other.
+ *
+ * A run to be stopped is in one of four places: in a queue, in an entry that
+ * nobody has taken (both are ended here), in an entry that a worker has taken
+ * (the worker ends it), or driven from here.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/twophase.h"
+#include "miscadmin.h"
+#include "utils/timestamp.h"
+
+#include "area.h"
+#include "catalog.h"
+#include "compat.h"
+#include "guc.h"
+#include "scheduler.h"
+
+static void enqueue(WfScheduler *s, const WfCommand *command);
+static void enqueue_range(WfScheduler *s, const WfCommand *command,
+						  int64 first, int64 last);
+static bool any_prepared_transaction(void);
+static bool admit_one(WfScheduler *s, const WfQueuedRun *queued);
+static void stop(WfScheduler *s, const WfCommand *command);
+static bool stop_queued(WfScheduler *s, const WfCommand *command,
+						const char *reason);
+static bool stop_handed_out(WfScheduler *s, const WfCommand *command,
+							const char *reason);
+
+/* Take in what backends have sent. */
+void
+wf_intake_receive(WfScheduler *s)
+{
+	WfCommand	command;
+
+	while (wf_command_receive(s->database, &command))
+	{
+		switch (command.kind)
+		{
+			case WF_COMMAND_START:
+				enqueue(s, &command);
+				break;
+			case WF_COMMAND_STOP:
+				stop(s, &command);
+				break;
+			case WF_COMMAND_LOOK:
+				wf_scheduler_begin(s);
+				if (!wf_catalog_installed())
+					wf_scheduler_leave();
+				break;
+		}
+	}
+}
+
+/* Queue the runs of a START command, but for those that a scan has found. */
+static void
+enqueue(WfScheduler *s, const WfCommand *command)
+{
+	int64		first = command->first_run;
+
+	s->highest = Max(s->highest, command->last_run);
+	while (s->scanned != NULL && first <= command->last_run &&
+		   first <= s->scanned_to)
+	{
+		int64		last = first;
+
+		if (hash_search(s->scanned, &first, HASH_FIND, NULL) == NULL)
+			enqueue_range(s, command, first, last);
+		first++;
+	}
+	if (first <= command->last_run)
+		enqueue_range(s, command, first, command->last_run);
+}
+
+static void
+enqueue_range(WfScheduler *s, const WfCommand *command, int64 first,
+			  int64 last)
+{
+	WfQueuedRun run = {
+		.run_id = first,
+		.package_id = command->package_id,
+		.version = command->version,
+		.priority = command->priority,
+		.owner = command->role,
+		.replay = false
+	};
+
+	wf_intake_enqueue(s, &run, last);
+}
+
+/* Put runs into the queue that their plan belongs into. */
+void
+wf_intake_enqueue(WfScheduler *s, const WfQueuedRun *run, int64 last)
+{
+	const WfPlan *plan;
+
+	wf_scheduler_begin(s);
+	plan = wf_plan_get(run->package_id, run->version);
+	if (plan == NULL)
+		elog(ERROR, "version %d of package " INT64_FORMAT " is not there",
+			 run->version, run->package_id);
+	wf_queue_add(plan->inline_run ? &s->simple : &s->complex, run, last);
+}
+
+/*
+ * look_for_untold
+ *		Runs that no command tells of: those of transactions that were
+ *		prepared when they had started them, and those for which the ring had
+ *		no place.  They are found in the table.  Whether there are prepared
+ *		transactions is asked first, so that the last of them to commit is not
+ *		missed.
+ */
+void
+wf_intake_look_for_untold(WfScheduler *s)
+{
+	int64		missed;
+	bool		any_prepared;
+
+	LWLockAcquire(&s->database->lock, LW_EXCLUSIVE);
+	missed = s->database->missed_run;
+	s->database->missed_run = 0;
+	LWLockRelease(&s->database->lock);
+	if (missed == 0 && s->database->prepared_run == 0)
+		return;
+
+	any_prepared = any_prepared_transaction();
+	wf_recovery_scan(s);
+	if (!any_prepared)
+	{
+		LWLockAcquire(&s->database->lock, LW_EXCLUSIVE);
+		s->database->prepared_run = 0;
+		LWLockRelease(&s->database->lock);
+	}
+}
+
+/* True if this database has a prepared transaction. */
+static bool
+any_prepared_transaction(void)
+{
+	int			first = MaxBackends + NUM_AUXILIARY_PROCS;
+	int			i;
+
+	for (i = first; i < first + max_prepared_xacts; i++)
+	{
+		PGPROC	   *proc = wf_proc(i);
+
+		if (TransactionIdIsValid(proc->xid) &&
+			proc->databaseId == MyDatabaseId)
+			return true;
+	}
+	return false;
+}
+
+/* Admit runs that are driven from here, as far as their sessions fit. */
+void
+wf_intake_admit(WfScheduler *s)
+{
+	WfQueuedRun queued;
+
+	while (!s->database->hold && wf_queue_peek(&s->complex, &queued) &&
+		   admit_one(s, &queued))
+		;
+}
+
+/* Admit one run, or end it if it can never be.  False if it has to wait. */
+static bool
+admit_one(WfScheduler *s, const WfQueuedRun *queued)
+{
+	const WfPlan *plan;
+	WfQueuedRun taken;
+	WfRun		run;
+	int			need;
+
+	wf_scheduler_begin(s);
+	plan = wf_plan_get(queued->package_id, queued->version);
+	need = Min(wf_driver_bound(plan), wf_max_workers);
+	if (plan->sessions <= wf_max_workers &&
+		s->reserved + need > wf_max_workers)
+		return false;
+
+	(void) wf_queue_take(&s->complex, &taken);
+	if (!wf_history_read_run(queued->run_id, &run))
+		elog(ERROR, "run " INT64_FORMAT " is not there", queued->run_id);
+	if (plan->sessions > wf_max_workers)
+	{
+		wf_scheduler_end_unstarted(s, &run, WF_RUN_FAILED,
+								   ERRCODE_CONFIGURATION_LIMIT_EXCEEDED,
+								   "the package needs more sessions than workers there can be",
+								   InvalidOid, NULL, false);
+		return true;
+	}
+	s->reserved += need;
+	wf_driver_begin(s, &run, queued->replay, need);
+	return true;
+}
+
+/* Fill the ready list from the queue of runs for the inline driver. */
+void
+wf_intake_top_up(WfScheduler *s)
+{
+	WfQueuedRun run;
+
+	while (!s->database->hold && wf_queue_peek(&s->simple, &run))
+	{
+		int			entry = wf_entry_alloc(s->database,
+										   wf_entry_overtakes(s->database,
+															  run.priority));
+		WfEntry    *e;
+
+		if (entry < 0)
+			return;
+		(void) wf_queue_take(&s->simple, &run);
+		e = &s->database->entries[entry];
+		e->kind = WF_ENTRY_RUN;
+		e->role = run.owner;
+		e->package_id = run.package_id;
+		e->version = run.version;
+		e->priority = run.priority;
+		e->run_id = run.run_id;
+		e->replay = run.replay;
+		e->lazy = true;
+		s->running_inline++;
+		wf_entry_push(s->database, entry, WF_READY_NEW, -1);
+	}
+}
+
+/* A STOP command. */
+static void
+stop(WfScheduler *s, const WfCommand *command)
+{
+	dsa_pointer text = command->reason;
+	char	   *reason = wf_area_get_text(s->area, text);
+	WfDrivenRun *driven = wf_driver_find(s, command->first_run);
+
+	wf_area_free(s->area, &text);
+	wf_scheduler_begin(s);
+	if (driven != NULL)
+		wf_driver_stop(s, driven, command->role, reason, command->force,
+					   false);
+	else if (!stop_queued(s, command, reason) &&
+			 !stop_handed_out(s, command, reason))
+		wf_scheduler_note_end(s, command->first_run);	/* it has ended */
+}
+
+/* Stop a run that waits to be started. */
+static bool
+stop_queued(WfScheduler *s, const WfCommand *command, const char *reason)
+{
+	WfQueuedRun queued;
+	WfRun		run;
+
+	if (!wf_queue_remove(&s->simple, command->first_run, &queued) &&
+		!wf_queue_remove(&s->complex, command->first_run, &queued))
+		return false;
+	if (!wf_history_read_run(command->first_run, &run))
+		elog(ERROR, "run " INT64_FORMAT " is not there", command->first_run);
+	wf_scheduler_end_unstarted(s, &run, WF_RUN_CANCELLED, 0, NULL,
+							   command->role, reason, false);
+	return true;
+}
+
+/* Stop a run that a worker carries out, or is about to. */
+static bool
+stop_handed_out(WfScheduler *s, const WfCommand *command, const char *reason)
+{
+	int			i;
+
+	for (i = 0; i < WF_NENTRIES; i++)
+	{
+		WfEntry    *e = &s->database->entries[i];
+		WfRun		run;
+
+		if (e->state == WF_ENTRY_FREE || e->kind != WF_ENTRY_RUN ||
+			e->run_id != command->first_run)
+			continue;
+		if (!e->cancel)
+		{
+			e->stopped_by = command->role;
+			e->stop_reason = wf_area_put_text(s->area, reason);
+		}
+		if (!wf_entry_cancel(s->database, i, command->force))
+			return true;
+		if (!wf_history_read_run(e->run_id, &run))
+			elog(ERROR, "run " INT64_FORMAT " is not there", e->run_id);
+		wf_scheduler_end_unstarted(s, &run, WF_RUN_CANCELLED, 0, NULL,
+								   command->role, reason, false);
+		if (run.parent_run_id != 0)
+			wf_driver_child_ended(s, run.parent_run_id, run.parent_step,
+								  WF_STEP_FAILED, ERRCODE_QUERY_CANCELED,
+								  NULL, WF_CHILD_CANCELLED);
+		wf_reaper_free_entry(s, i);
+		return true;
+	}
+	return false;
+}
+
+/* See scheduler.h. */
+void
+wf_scheduler_end_unstarted(WfScheduler *s, const WfRun *run,
+						   WfRunStatus status, int sqlstate,
+						   const char *message, Oid stopped_by,
+						   const char *reason, bool parent_stops)
+{
+	const WfPlan *plan = wf_plan_get(run->package_id, run->version);
+	WfRecord   *record = wf_history_read_record(run->run_id);
+	WfRunOutcome outcome = {
+		.run_id = run->run_id,
+		.status = status,
+		.finished_at = GetCurrentTimestamp(),
+		.sqlstate = sqlstate,
+		.message = message,
+		.stopped_by = stopped_by,
+		.stop_reason = reason
+	};
+	int			i;
+
+	for (i = 0; i < plan->nsteps; i++)
+	{
+		WfStepOutcome step = {.run_id = run->run_id, .step = i, .rows = -1,
+		.status = WF_STEP_SKIPPED};
+
+		if (wf_history_find_outcome(record, i, 0) != NULL ||
+			wf_history_find_outcome(record, i, 1) != NULL)
+			continue;
+		step.reason = plan->steps[i].disabled ? WF_REASON_DISABLED :
+			status == WF_RUN_CANCELLED ? WF_REASON_CANCELLED :
+			WF_REASON_PACKAGE_FAILED;
+		wf_history_insert_step_outcome(&step);
+	}
+	wf_history_end_run(run, &outcome, parent_stops);
+	wf_scheduler_note_end(s, run->run_id);
+}

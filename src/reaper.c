@@ -1,0 +1,290 @@
+/*-------------------------------------------------------------------------
+ *
+ * reaper.c
+ *	  What workers have done, and what they left when they went.
+ *
+ * A done entry carries its result; all that is to be recorded the worker has
+ * recorded.  When a worker has gone, the entry that it had taken is an
+ * orphan.  What is on record counts: the worker may have died after its
+ * commit.  Otherwise the step that it was at fails with the worker's last
+ * words, and the rest of the run goes on.  A worker that was told to go by
+ * the administrator is judged only when another one has started: a server
+ * that shuts down starts none, and a shutdown fails no step.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "utils/memutils.h"
+#include "utils/timestamp.h"
+
+#include "area.h"
+#include "pool.h"
+#include "scheduler.h"
+
+static void reap_run(WfScheduler *s, int entry);
+static void handle_gone(WfScheduler *s, const WfGoneWorker *gone);
+static void cannot_connect(WfScheduler *s, const WfGoneWorker *gone);
+static void fail_entry(WfScheduler *s, int entry, int sqlstate,
+					   const char *message);
+static void judge_run(WfScheduler *s, const WfOrphan *orphan);
+static void judge_step(WfScheduler *s, const WfOrphan *orphan);
+
+/* Take in the entries that are done. */
+void
+wf_reaper_done(WfScheduler *s)
+{
+	int			entry;
+
+	while ((entry = wf_entry_next_done(s->database)) >= 0)
+	{
+		if (s->database->entries[entry].kind == WF_ENTRY_RUN)
+			reap_run(s, entry);
+		else if (s->database->entries[entry].kind == WF_ENTRY_STEP)
+			wf_driver_step_done(s, entry);
+		wf_reaper_free_entry(s, entry);
+	}
+}
+
+/* A worker has carried out a run. */
+static void
+reap_run(WfScheduler *s, int entry)
+{
+	WfEntry    *e = &s->database->entries[entry];
+	char	   *path;
+	char	   *message;
+
+	wf_scheduler_note_end(s, e->run_id);
+	if (e->parent_run_id == 0)
+		return;
+	wf_area_get_error(s->area, e->error, &path, &message);
+	if (e->status == WF_RUN_CANCELLED)
+	{
+		path = NULL;
+		message = WF_CHILD_CANCELLED;
+		e->sqlstate = ERRCODE_QUERY_CANCELED;
+	}
+	wf_driver_child_ended(s, e->parent_run_id, e->parent_step,
+						  wf_history_step_status(e->status, e->parent_stops),
+						  e->sqlstate, path, message);
+}
+
+/* Free an entry and what belongs to it in the area. */
+void
+wf_reaper_free_entry(WfScheduler *s, int entry)
+{
+	WfEntry    *e = &s->database->entries[entry];
+
+	if (e->kind == WF_ENTRY_RUN && e->parent_run_id == 0)
+		s->running_inline--;
+	wf_area_free(s->area, &e->error);
+	wf_area_free(s->area, &e->stop_reason);
+	wf_entry_free(s->database, entry);
+}
+
+void
+wf_reaper_gone(WfScheduler *s)
+{
+	WfGoneWorker gone;
+
+	while (wf_pool_next_gone(s->database, &gone))
+		handle_gone(s, &gone);
+}
+
+/* See to what a worker that has gone was at, and was to do. */
+static void
+handle_gone(WfScheduler *s, const WfGoneWorker *gone)
+{
+	WfOrphan   *orphan;
+	MemoryContext old;
+
+	wf_driver_session_lost(s, gone->slot);
+	if (gone->inbox >= 0)
+	{
+		WfEntry    *e = &s->database->entries[gone->inbox];
+
+		if (e->kind == WF_ENTRY_RELEASE)
+			wf_reaper_free_entry(s, gone->inbox);
+		else
+		{
+			e->bind = true;		/* another worker becomes the session */
+			wf_scheduler_hand_out(s, gone->inbox, WF_READY_GOING, -1);
+		}
+	}
+	if (gone->entry >= 0 &&
+		s->database->entries[gone->entry].kind == WF_ENTRY_RELEASE)
+		wf_reaper_free_entry(s, gone->entry);
+	else if (gone->entry >= 0)
+	{
+		old = MemoryContextSwitchTo(s->context);
+		orphan = palloc0(sizeof(WfOrphan));
+		orphan->entry = gone->entry;
+		orphan->role = gone->role;
+		orphan->after = gone->sqlstate == ERRCODE_ADMIN_SHUTDOWN ?
+			wf_pool_started() + 1 : 0;
+		orphan->sqlstate = gone->sqlstate != 0 ? gone->sqlstate :
+			ERRCODE_INTERNAL_ERROR;
+		orphan->message = pstrdup(gone->message[0] != '\0' ? gone->message :
+								  "the worker ended without an error");
+		s->orphans = lappend(s->orphans, orphan);
+		MemoryContextSwitchTo(old);
+	}
+	else if (!gone->connected && gone->sqlstate != 0 &&
+			 gone->sqlstate != ERRCODE_ADMIN_SHUTDOWN)
+		cannot_connect(s, gone);
+}
+
+/*
+ * cannot_connect
+ *		A worker could not connect as its role.  If the server was short of
+ *		something that is tried again; anything else (the role is gone, or may
+ *		not log in or connect) fails what waits for workers of the role.
+ */
+static void
+cannot_connect(WfScheduler *s, const WfGoneWorker *gone)
+{
+	int			i;
+
+	if (ERRCODE_TO_CATEGORY(gone->sqlstate) == ERRCODE_INSUFFICIENT_RESOURCES)
+	{
+		s->retry_soon = true;
+		return;
+	}
+	wf_scheduler_begin(s);
+	for (i = 0; i < WF_NENTRIES; i++)
+	{
+		WfEntry    *e = &s->database->entries[i];
+
+		if (e->state != WF_ENTRY_READY || e->role != gone->role ||
+			e->slot >= 0)
+			continue;
+		if (wf_entry_cancel(s->database, i, false))
+			fail_entry(s, i, gone->sqlstate, gone->message);
+	}
+}
+
+/* Nobody can do what an entry asks for. */
+static void
+fail_entry(WfScheduler *s, int entry, int sqlstate, const char *message)
+{
+	WfEntry    *e = &s->database->entries[entry];
+	WfRun		run;
+
+	if (e->kind == WF_ENTRY_STEP)
+		wf_driver_step_lost(s, entry, sqlstate, message);
+	else
+	{
+		if (!wf_history_read_run(e->run_id, &run))
+			elog(ERROR, "run " INT64_FORMAT " is not there", e->run_id);
+		wf_scheduler_end_unstarted(s, &run, WF_RUN_FAILED, sqlstate, message,
+								   InvalidOid, NULL, false);
+		if (run.parent_run_id != 0)
+			wf_driver_child_ended(s, run.parent_run_id, run.parent_step,
+								  WF_STEP_FAILED, sqlstate, NULL, message);
+	}
+	wf_reaper_free_entry(s, entry);
+}
+
+/*
+ * judge_orphans
+ *		Decide about entries whose worker died.  What is on record counts: the
+ *		worker may have died after its commit.  One that was told to go by the
+ *		administrator is judged only when another worker has started, since
+ *		a server that shuts down starts none, and a shutdown fails no step.
+ */
+void
+wf_reaper_judge(WfScheduler *s)
+{
+	List	   *orphans = s->orphans;
+	ListCell   *lc;
+	MemoryContext old;
+
+	s->orphans = NIL;
+	foreach(lc, orphans)
+	{
+		WfOrphan   *orphan = lfirst(lc);
+
+		if (wf_pool_started() < orphan->after)
+		{
+			old = MemoryContextSwitchTo(s->context);
+			s->orphans = lappend(s->orphans, orphan);
+			MemoryContextSwitchTo(old);
+			continue;
+		}
+		wf_scheduler_begin(s);
+		if (s->database->entries[orphan->entry].kind == WF_ENTRY_RUN)
+			judge_run(s, orphan);
+		else
+			judge_step(s, orphan);
+		pfree(orphan->message);
+		pfree(orphan);
+	}
+	list_free(orphans);
+}
+
+/* The worker was at a whole run: the step in progress fails, the rest goes
+ * on with another worker. */
+static void
+judge_run(WfScheduler *s, const WfOrphan *orphan)
+{
+	WfEntry    *e = &s->database->entries[orphan->entry];
+	WfRunOutcome outcome;
+	TransactionId xid;
+	WfRecord   *record;
+
+	if (wf_history_read_run_outcome(e->run_id, &outcome, &xid))
+	{
+		e->status = outcome.status;
+		e->sqlstate = outcome.sqlstate;
+		e->error = wf_area_put_error(s->area, outcome.error_path,
+									 outcome.message);
+		reap_run(s, orphan->entry);
+		wf_reaper_free_entry(s, orphan->entry);
+		return;
+	}
+	record = wf_history_read_record(e->run_id);
+	if (e->current_step >= 0 &&
+		wf_history_find_outcome(record, e->current_step,
+								e->current_attempt) == NULL)
+	{
+		WfStepOutcome step = {
+			.run_id = e->run_id,
+			.step = e->current_step,
+			.attempt = e->current_attempt,
+			.started_at = e->step_started_at,
+			.finished_at = GetCurrentTimestamp(),
+			.rows = -1,
+			.status = e->cancel ? WF_STEP_CANCELLED : WF_STEP_FAILED,
+			.sqlstate = orphan->sqlstate,
+			.message = orphan->message
+		};
+
+		wf_history_insert_step_outcome(&step);
+	}
+	e->replay = true;
+	e->current_step = -1;
+	wf_scheduler_hand_out(s, orphan->entry, WF_READY_GOING, -1);
+}
+
+/* The worker was at a step. */
+static void
+judge_step(WfScheduler *s, const WfOrphan *orphan)
+{
+	WfEntry    *e = &s->database->entries[orphan->entry];
+	WfRecord   *record = wf_history_read_record(e->run_id);
+	const WfStepOutcome *outcome =
+	wf_history_find_outcome(record, e->step, e->attempt);
+
+	e->bind = false;			/* the session went with the worker */
+	if (outcome == NULL)
+		wf_driver_step_lost(s, orphan->entry, orphan->sqlstate,
+							orphan->message);
+	else
+	{
+		e->status = outcome->status;
+		e->sqlstate = outcome->sqlstate;
+		e->error = wf_area_put_error(s->area, NULL, outcome->message);
+		wf_driver_step_done(s, orphan->entry);
+	}
+	wf_reaper_free_entry(s, orphan->entry);
+}
