@@ -109,6 +109,21 @@ wf_pool_fence(WfDatabase *database)
 									 wf_shared->nslots * sizeof(bool));
 }
 
+/* Terminate the workers of a database. */
+void
+wf_pool_terminate(WfDatabase *database)
+{
+	int			i;
+
+	for (i = 0; i < wf_shared->nslots; i++)
+	{
+		WfSlot	   *slot = &wf_shared->slots[i];
+
+		if (is_mine(database, slot) && slot->pid != 0)
+			kill(slot->pid, SIGTERM);
+	}
+}
+
 /* Free the slot of a worker that has gone. */
 bool
 wf_pool_next_gone(WfDatabase *database, WfGoneWorker *gone)

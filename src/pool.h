@@ -26,6 +26,9 @@ typedef struct WfGoneWorker
 /* Terminate the workers of earlier schedulers and wait until they are gone. */
 extern void wf_pool_fence(WfDatabase *database);
 
+/* Terminate the workers of a database; does not wait. */
+extern void wf_pool_terminate(WfDatabase *database);
+
 /* Free the slot of a worker that has gone and tell what it was; false if
  * there is none. */
 extern bool wf_pool_next_gone(WfDatabase *database, WfGoneWorker *gone);

@@ -94,23 +94,23 @@ wf_scheduler_main(Datum arg)
 static void
 attach(WfDatabase *database)
 {
-	bool		taken;
-
-	LWLockAcquire(&wf_shared->lock, LW_EXCLUSIVE);
-	taken = (database->pid != 0 || !OidIsValid(database->oid));
-	LWLockRelease(&wf_shared->lock);
-	if (taken)
-		proc_exit(0);
+	bool		mine;
 
 	before_shmem_exit(detach, PointerGetDatum(database));
 	LWLockAcquire(&wf_shared->lock, LW_EXCLUSIVE);
 	LWLockAcquire(&database->lock, LW_EXCLUSIVE);
-	database->pid = MyProcPid;
-	database->proc = wf_proc_number(MyProc);
-	database->generation++;
-	database->ready = false;
+	mine = (database->pid == 0 && OidIsValid(database->oid));
+	if (mine)
+	{
+		database->pid = MyProcPid;
+		database->proc = wf_proc_number(MyProc);
+		database->generation++;
+		database->ready = false;
+	}
 	LWLockRelease(&database->lock);
 	LWLockRelease(&wf_shared->lock);
+	if (!mine)
+		proc_exit(0);
 	emit_log_hook = keep_last_error;
 }
 
@@ -120,6 +120,8 @@ detach(int code, Datum arg)
 {
 	WfDatabase *database = (WfDatabase *) DatumGetPointer(arg);
 
+	if (database->pid != MyProcPid)
+		return;
 	LWLockAcquire(&wf_shared->lock, LW_EXCLUSIVE);
 	LWLockAcquire(&database->lock, LW_EXCLUSIVE);
 	database->pid = 0;
@@ -128,6 +130,8 @@ detach(int code, Datum arg)
 		WF_DATABASE_FAILED;
 	LWLockRelease(&database->lock);
 	LWLockRelease(&wf_shared->lock);
+	if (extension_absent)
+		wf_pool_terminate(database);
 	wf_launcher_wake();
 }
 
@@ -283,6 +287,7 @@ finish_turn(WfScheduler *s)
 		PopActiveSnapshot();
 		CommitTransactionCommand();
 		s->in_transaction = false;
+		MemoryContextSwitchTo(s->turn);
 	}
 	foreach(lc, s->handouts)
 	{
