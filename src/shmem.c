@@ -636,7 +636,10 @@ wf_slot_claim(WfDatabase *database, Oid role)
 		WfSlot	   *slot = &wf_shared->slots[i];
 		uint32		number = slot->number;
 
-		if (slot->state != WF_SLOT_FREE)
+		/* one that a worker left when its database had no scheduler is free */
+		if (slot->state != WF_SLOT_FREE &&
+			!(slot->state == WF_SLOT_EXITED &&
+			  wf_shared->databases[slot->database].pid == 0))
 			continue;
 		memset(slot, 0, sizeof(WfSlot));
 		slot->state = WF_SLOT_STARTING;
