@@ -12,6 +12,12 @@
  * an outcome, then reads the notes, then sets latches.  So no end is missed.
  * Reads see the newest committed rows, whatever the caller's snapshot is.
  *
+ * A waiter's snapshot would hold up VACUUM, and for ever a step that builds an
+ * index concurrently: it waits for the waiter, who waits for it.  So where
+ * nothing can use the statement's snapshot any more (SELECT wait_for_job(...)
+ * at READ COMMITTED, without open cursors) the backend shows none while it
+ * sleeps.
+ *
  * What is returned to a waiter is acknowledged: the outcome's transaction is
  * flushed first (steps may commit asynchronously), and synchronous standbys
  * have it where the caller's settings ask for that.
@@ -23,8 +29,10 @@
 #include "access/transam.h"
 #include "access/xact.h"
 #include "access/xlog.h"
+#include "executor/execdesc.h"
 #include "fmgr.h"
 #include "miscadmin.h"
+#include "nodes/plannodes.h"
 #include "pgstat.h"
 #include "replication/syncrep.h"
 #include "storage/ipc.h"
@@ -34,6 +42,8 @@
 #include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
+#include "utils/portal.h"
+#include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
 #include "area.h"
@@ -61,8 +71,11 @@ static const WfPlan *plan_to_start(const WfPackageRow *package);
 static void lock_package(const char *name, WfPackageRow *package);
 static void warn_if_agent_is_down(void);
 static void read_run(int64 run_id, WfRun *run);
-static bool wait_for_end(int64 run_id, long timeout_ms,
+static bool is_whole_statement(FunctionCallInfo fcinfo);
+static bool wait_for_end(int64 run_id, long timeout_ms, bool alone,
 						 WfRunOutcome *outcome);
+static void show_no_snapshot(void);
+static long ms_until(TimestampTz until);
 static void note_awaited(int64 run_id);
 static void forget_awaited(int code, Datum arg);
 static void acknowledge(TransactionId xid);
@@ -230,14 +243,58 @@ wf_wait_for_job(PG_FUNCTION_ARGS)
 						run_id),
 				 errdetail("The run starts when the transaction commits.")));
 	read_run(run_id, &run);
-	if (!wait_for_end(run_id, timeout, &outcome))
+	if (!wait_for_end(run_id, timeout, is_whole_statement(fcinfo), &outcome))
 		PG_RETURN_NULL();
 	PG_RETURN_TEXT_P(cstring_to_text(wf_run_status_name(outcome.status)));
 }
 
-/* Wait until a run has an outcome that may be told; false after time-out. */
+/*
+ * is_whole_statement
+ *		True if the call is all that the client's statement still has to do:
+ *		its arguments have been evaluated, and its value is the only column of
+ *		the only row.
+ */
 static bool
-wait_for_end(int64 run_id, long timeout_ms, WfRunOutcome *outcome)
+is_whole_statement(FunctionCallInfo fcinfo)
+{
+	PlannedStmt *statement;
+	Plan	   *plan;
+
+	if (IsolationUsesXactSnapshot() || IsSubTransaction() ||
+		ActivePortal == NULL ||
+		ActivePortal->strategy != PORTAL_ONE_SELECT ||
+		ActivePortal->queryDesc == NULL)
+		return false;
+	statement = ActivePortal->queryDesc->plannedstmt;
+	plan = statement->planTree;
+	return statement->commandType == CMD_SELECT && IsA(plan, Result) &&
+		plan->lefttree == NULL && list_length(plan->targetlist) == 1 &&
+		(Node *) linitial_node(TargetEntry, plan->targetlist)->expr ==
+		fcinfo->flinfo->fn_expr;
+}
+
+/*
+ * show_no_snapshot
+ *		Let nobody wait for this backend's snapshot while it sleeps, unless
+ *		there is another one than the statement's (a cursor's).  The next
+ *		snapshot that is taken shows again.
+ */
+static void
+show_no_snapshot(void)
+{
+	InvalidateCatalogSnapshot();
+	if (ThereAreNoPriorRegisteredSnapshots())
+		MyProc->xmin = InvalidTransactionId;
+}
+
+/*
+ * wait_for_end
+ *		Wait until a run has an outcome that may be told; false after the
+ *		time-out.  `alone`: see is_whole_statement().
+ */
+static bool
+wait_for_end(int64 run_id, long timeout_ms, bool alone,
+			 WfRunOutcome *outcome)
 {
 	TimestampTz until = TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
 													timeout_ms);
@@ -252,10 +309,11 @@ wait_for_end(int64 run_id, long timeout_ms, WfRunOutcome *outcome)
 			long		sleep = WAIT_NET_MS;
 
 			if (timeout_ms >= 0)
-				sleep = Min(sleep, TimestampDifferenceMilliseconds(
-																   GetCurrentTimestamp(), until));
+				sleep = Min(sleep, ms_until(until));
 			if (sleep <= 0)
 				break;
+			if (alone)
+				show_no_snapshot();
 			(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT |
 							 WL_EXIT_ON_PM_DEATH, sleep,
 							 wf_wait_event("WorkflowWaitForJob"));
@@ -271,6 +329,12 @@ wait_for_end(int64 run_id, long timeout_ms, WfRunOutcome *outcome)
 	if (ended)
 		acknowledge(xid);
 	return ended;
+}
+
+static long
+ms_until(TimestampTz until)
+{
+	return TimestampDifferenceMilliseconds(GetCurrentTimestamp(), until);
 }
 
 /* Tell the scheduler whose latch to set. */
@@ -359,7 +423,8 @@ wf_stop_job(PG_FUNCTION_ARGS)
 	send_stop(database, run_id, PG_ARGISNULL(1) ? NULL :
 			  text_to_cstring(PG_GETARG_TEXT_PP(1)),
 			  !PG_ARGISNULL(2) && PG_GETARG_BOOL(2));
-	if (!wait_for_end(run_id, STOP_PATIENCE_MS, &outcome))
+	if (!wait_for_end(run_id, STOP_PATIENCE_MS, is_whole_statement(fcinfo),
+					  &outcome))
 	{
 		warn_of_backend(database, run_id);
 		PG_RETURN_BOOL(true);
