@@ -4,10 +4,10 @@
  *	  The run machine: the rules of a run as a pure state machine.
  *
  * A machine is driven like this: events are fed in (the run starts, a step
- * ended, somebody stops the run), and after each event actions are taken out
- * until there are none (execute this step, start this child, record this
- * step, end the run).  It does no input or output, runs no SQL, reads no
- * clock, allocates no memory and knows no process.
+ * ended, a timer went off, somebody stops the run), and after each event
+ * actions are taken out until there are none (execute this step, start this
+ * child, record this step, end the run).  It does no input or output, runs
+ * no SQL, reads no clock, allocates no memory and knows no process.
  *
  * Its whole state is one flat block without pointers, of wf_machine_size()
  * bytes, owned by the driver: memcpy() saves it and memcpy() brings it back.
@@ -15,6 +15,11 @@
  * the success is committed.  Given the same plan and the same events in the
  * same order, a machine always asks for the same actions; recovery rests on
  * that, by feeding a fresh machine from the record.
+ *
+ * Events that do not fit (the end of a step that is not running, a timer that
+ * nobody waits for any more) change nothing.  When a run has ended only
+ * timers may be left of what the driver was asked for; they are to be
+ * forgotten.
  *
  *-------------------------------------------------------------------------
  */
@@ -30,11 +35,18 @@ typedef enum WfActionType
 	WF_ACT_EXECUTE,				/* execute an sql step: step, attempt */
 	WF_ACT_CHILD,				/* start the child run of a package step: step,
 								 * attempt */
+	WF_ACT_CONDITION,			/* evaluate a step's condition, and answer by
+								 * wf_machine_condition(): step */
+	WF_ACT_TIMER,				/* call wf_machine_timer() after a while: step,
+								 * delay_ms; attempt: those made so far, 0 if
+								 * it is the condition that is asked again */
 	WF_ACT_RECORD,				/* a step ended without being executed: write
 								 * its outcome; step, attempt (0 if it never
-								 * started), status, reason */
-	WF_ACT_CANCEL,				/* cancel a step in progress (it still ends by
-								 * wf_machine_step_ended): step, attempt */
+								 * started), status, reason, sqlstate */
+	WF_ACT_CANCEL,				/* cancel a step in progress or, if attempt is
+								 * 0, the evaluation of its condition (it still
+								 * ends by wf_machine_step_ended() or
+								 * wf_machine_condition()): step, attempt */
 	WF_ACT_END					/* the run has ended: status; error_step */
 } WfActionType;
 
@@ -45,13 +57,26 @@ typedef struct WfAction
 	int32		attempt;		/* 1, 2, ... */
 	WfStepStatus status;		/* RECORD */
 	WfReason	reason;			/* RECORD */
+	int			sqlstate;		/* RECORD: of the condition that failed, or 0 */
+	int64		delay_ms;		/* TIMER */
 	WfRunStatus run_status;		/* END */
 	int32		error_step;		/* END: the step whose error is the run's, or
 								 * -1 */
 	int32		failed_steps;	/* END: their number */
 	bool		nothing_to_run; /* END: failed because no step was startable
 								 * at the beginning (R48) */
+	bool		failed_by_driver;	/* END: failed by wf_machine_fail(); the
+									 * error is what made the driver call it */
 } WfAction;
+
+/* What the evaluation of a condition came to. */
+typedef enum WfCondition
+{
+	WF_CONDITION_TRUE,
+	WF_CONDITION_FALSE,
+	WF_CONDITION_NULL,
+	WF_CONDITION_ERROR
+} WfCondition;
 
 /* Size in bytes of a machine for this plan. */
 extern Size wf_machine_size(const WfPlan *plan);
@@ -81,17 +106,51 @@ extern bool wf_machine_next(WfMachine *machine, WfAction *action);
 /*
  * wf_machine_step_ended
  *		Event: the attempt that WF_ACT_EXECUTE or WF_ACT_CHILD asked for has
- *		ended as WF_STEP_SUCCEEDED, WF_STEP_FAILED or WF_STEP_CANCELLED.
+ *		ended as WF_STEP_SUCCEEDED, WF_STEP_FAILED or WF_STEP_CANCELLED, with
+ *		the SQLSTATE of its error, or 0.  A failed attempt need not be the
+ *		end of the step: see wf_machine_awaits_retry().
  */
 extern void wf_machine_step_ended(WfMachine *machine, int32 step,
-								  WfStepStatus status);
+								  WfStepStatus status, int sqlstate);
+
+/*
+ * wf_machine_condition
+ *		Event: the evaluation that WF_ACT_CONDITION asked for has ended; with
+ *		WF_CONDITION_ERROR, the SQLSTATE.
+ */
+extern void wf_machine_condition(WfMachine *machine, int32 step,
+								 WfCondition answer, int sqlstate);
+
+/*
+ * wf_machine_timer
+ *		Event: the time that WF_ACT_TIMER gave has passed.
+ */
+extern void wf_machine_timer(WfMachine *machine, int32 step);
 
 /*
  * wf_machine_stop
  *		Event: the run is to be cancelled.  No further step starts, steps in
- *		progress get WF_ACT_CANCEL, and the run ends as cancelled.
+ *		progress get WF_ACT_CANCEL, and the run ends as cancelled.  Once the
+ *		result is fixed, only `finally` steps are left to be cut short and the
+ *		result stays.
  */
 extern void wf_machine_stop(WfMachine *machine);
+
+/*
+ * wf_machine_fail
+ *		Event: the run is to fail for a reason that is not in the machine (its
+ *		time-out).  Like wf_machine_stop(), but the run ends as failed.  What
+ *		came first, wins; without effect once the result is fixed.
+ */
+extern void wf_machine_fail(WfMachine *machine);
+
+/*
+ * wf_machine_pause, wf_machine_resume
+ *		Event: no further step, condition or retry starts; and goes on.  What
+ *		is in progress ends.  A stop or wf_machine_fail() ends the pause.
+ */
+extern void wf_machine_pause(WfMachine *machine);
+extern void wf_machine_resume(WfMachine *machine);
 
 /* What the views show; cheap, no effect. */
 extern WfStepStatus wf_machine_step_status(const WfMachine *machine, int32 step);
@@ -99,11 +158,39 @@ extern WfReason wf_machine_step_reason(const WfMachine *machine, int32 step);
 extern int32 wf_machine_step_attempt(const WfMachine *machine, int32 step);
 extern int32 wf_machine_running(const WfMachine *machine);
 extern int32 wf_machine_failed_steps(const WfMachine *machine);
-extern int32 wf_machine_error_step(const WfMachine *machine);
+extern bool wf_machine_paused(const WfMachine *machine);
 extern bool wf_machine_ended(const WfMachine *machine);
 
-/* True if the step could start now but for the connection that it needs. */
+/*
+ * wf_machine_error_step
+ *		The step whose error is the run's so far, or -1: the one that failed
+ *		the package, or else the first that failed.
+ */
+extern int32 wf_machine_error_step(const WfMachine *machine);
+
+/*
+ * wf_machine_run_result
+ *		How the run will end, or WF_RUN_RUNNING as long as that is not fixed.
+ *		Steps that start after it is fixed are the `finally` steps.
+ */
+extern WfRunStatus wf_machine_run_result(const WfMachine *machine);
+
+/*
+ * What a step that could start waits for: the first that is true of a place
+ * (R42), its connection, its turn among the steps with main_thread (R40).
+ * None is true in a pause.
+ */
+extern bool wf_machine_waits_for_slot(const WfMachine *machine, int32 step);
 extern bool wf_machine_waits_for_connection(const WfMachine *machine,
 											int32 step);
+extern bool wf_machine_waits_for_main_thread(const WfMachine *machine,
+											 int32 step);
+
+/* Its condition is to be evaluated, is being evaluated, or gave null. */
+extern bool wf_machine_waits_for_condition(const WfMachine *machine,
+										   int32 step);
+
+/* An attempt failed and the next one has not started; the step is running. */
+extern bool wf_machine_awaits_retry(const WfMachine *machine, int32 step);
 
 #endif							/* WF_MACHINE_H */

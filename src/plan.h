@@ -32,6 +32,13 @@ typedef struct WfPlanEdge
 	WfOn		on;
 } WfPlanEdge;
 
+/* An error, or a class of errors, after which a step is tried again. */
+typedef struct WfPlanError
+{
+	int32		sqlstate;		/* as MAKE_SQLSTATE() packs it */
+	bool		is_class;		/* only its first two characters count */
+} WfPlanError;
+
 typedef struct WfPlanConnection
 {
 	char	   *name;
@@ -49,8 +56,18 @@ typedef struct WfPlanStep
 	int32		first_edge;		/* its outgoing constraints are */
 	int32		nedges;			/* plan->edges[first_edge .. + nedges - 1] */
 	int32		nconstraints;	/* number of constraints that lead to it */
+	int32		max_attempts;	/* 0 and 1: no retry */
+	int32		nretry_on;		/* 0: any error */
+	WfPlanError *retry_on;
+	int64		retry_delay_ms;
+	double		retry_backoff;	/* the delay's factor from retry to retry */
+	int64		condition_interval_ms;
+	char		finally;		/* a WfOn, or 0 for a step of the graph */
 	bool		any;			/* precedence: any (P6), else all (R64) */
 	bool		disabled;
+	bool		has_condition;
+	bool		main_thread;	/* R40 */
+	bool		fail_package_on_error;	/* R45 */
 } WfPlanStep;
 
 /* A name and what it stands for; arrays of these are sorted by name. */
