@@ -85,7 +85,8 @@ CREATE TABLE workflow.run_outcome (
     error_path text,
     sqlstate text,
     message text,
-    stop_reason text
+    stop_reason text,
+    variables jsonb
 );
 COMMENT ON TABLE workflow.run_outcome IS 'how runs ended: one row a run, written in the transaction that ended it';
 
@@ -105,6 +106,9 @@ CREATE TABLE workflow.step_outcome (
     detail text,
     hint text,
     context text,
+    messages text,
+    result jsonb,
+    variables jsonb,
     CONSTRAINT step_outcome_pkey PRIMARY KEY (run_id, step, attempt)
 );
 COMMENT ON TABLE workflow.step_outcome IS 'how attempts of steps ended: written in the transaction that did their work; unique, so that nothing is executed twice';
@@ -283,7 +287,8 @@ SELECT r.run_id,
     COALESCE(o.error_path, s.error_path) AS error_path,
     COALESCE(o.sqlstate, s.sqlstate) AS sqlstate,
     COALESCE(o.message, s.message) AS message,
-    COALESCE(NULLIF(v.document -> 'variables', 'null'), '{}') || COALESCE(r.variables, '{}') AS variables,
+    COALESCE(NULLIF(v.document -> 'variables', 'null'), '{}') || COALESCE(r.variables, '{}')
+        || COALESCE(o.variables, '{}') AS variables,
     o.stopped_by::regrole AS stopped_by,
     o.stop_reason
 FROM workflow.run r
@@ -316,15 +321,17 @@ SELECT s.run_id,
     s.detail,
     s.hint,
     s.context,
+    s.messages,
+    s.result,
     s.pid
 FROM (
     SELECT s.run_id, s.step, s.attempt, workflow.status_name(s.status) AS status,
         workflow.reason_name(s.reason) AS reason, s.rows, s.statement, s.started_at, s.finished_at,
-        s.sqlstate, s.message, s.detail, s.hint, s.context, s.pid
+        s.sqlstate, s.message, s.detail, s.hint, s.context, s.messages, s.result, s.pid
     FROM workflow.step_outcome s
     UNION ALL
     SELECT r.run_id, s.step, s.attempt, s.status, s.reason, NULL, NULL, s.started_at, s.finished_at,
-        s.sqlstate, s.message, NULL, NULL, NULL, s.pid
+        s.sqlstate, s.message, NULL, NULL, NULL, NULL, NULL, s.pid
     FROM workflow.open_run r, workflow.step_states(r.run_id) s
     WHERE NOT EXISTS (SELECT FROM workflow.step_outcome o WHERE o.run_id = r.run_id AND o.step = s.step)
 ) s

@@ -492,7 +492,7 @@ step_ended(WfScheduler *s, WfDrivenRun *r, int32 step, WfStepStatus status,
 	r->steps[step].entry = -1;
 	r->steps[step].child_run_id = 0;
 	r->steps[step].finished_at = GetCurrentTimestamp();
-	wf_machine_step_ended(r->machine, step, status);
+	wf_machine_step_ended(r->machine, step, status, sqlstate);
 	LWLockRelease(&r->live->lock);
 	give_back_sessions(s, r, step);
 	mark_dirty(s, r);

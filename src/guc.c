@@ -32,6 +32,9 @@ int			wf_commit_mode = WF_COMMIT_PIPELINED;
 /* How deep package steps may nest. */
 int			wf_max_nesting_level = 32;
 
+/* Most bytes of messages, and of a result, that history keeps of a step. */
+int			wf_max_message_size = 64 * 1024;
+
 static const struct config_enum_entry commit_modes[] = {
 	{"pipelined", WF_COMMIT_PIPELINED, false},
 	{"synchronous", WF_COMMIT_SYNCHRONOUS, false},
@@ -52,6 +55,11 @@ wf_guc_init(void)
 							 "When off, runs are queued and none is started; what runs goes on.",
 							 &wf_enabled, true,
 							 PGC_SIGHUP, 0, NULL, NULL, NULL);
+	DefineCustomIntVariable("workflow.max_message_size",
+							"Sets how much of its messages and result is kept of a step.",
+							NULL,
+							&wf_max_message_size, 64 * 1024, 0, 16 * 1024 * 1024,
+							PGC_SIGHUP, GUC_UNIT_BYTE, NULL, NULL, NULL);
 	DefineCustomIntVariable("workflow.max_nesting_level",
 							"Sets how deep package steps may nest.",
 							NULL,

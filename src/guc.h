@@ -20,6 +20,7 @@ extern int	wf_max_workers;
 extern int	wf_worker_idle_timeout; /* ms */
 extern int	wf_commit_mode;
 extern int	wf_max_nesting_level;
+extern int	wf_max_message_size;	/* bytes */
 
 extern void wf_guc_init(void);
 

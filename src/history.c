@@ -64,7 +64,8 @@ enum
 	RO_SQLSTATE,
 	RO_MESSAGE,
 	RO_STOP_REASON,
-	RO_NCOLUMNS = RO_STOP_REASON
+	RO_VARIABLES,
+	RO_NCOLUMNS = RO_VARIABLES
 };
 
 /* Columns of workflow.step_outcome. */
@@ -85,7 +86,10 @@ enum
 	SO_DETAIL,
 	SO_HINT,
 	SO_CONTEXT,
-	SO_NCOLUMNS = SO_CONTEXT
+	SO_MESSAGES,
+	SO_RESULT,
+	SO_VARIABLES,
+	SO_NCOLUMNS = SO_VARIABLES
 };
 
 /* Columns of workflow.step_start. */
@@ -109,6 +113,8 @@ enum
 static void insert_row(WfTable table, Datum *values, bool *nulls);
 static void set_text(Datum *values, bool *nulls, int column,
 					 const char *text);
+static void set_jsonb(Datum *values, bool *nulls, int column,
+					  const Jsonb *jsonb);
 static const char *get_text(Datum *values, bool *nulls, int column);
 static void deform_run(HeapTuple tuple, TupleDesc desc, WfRun *run);
 static void deform_step_outcome(HeapTuple tuple, TupleDesc desc,
@@ -146,6 +152,13 @@ set_text(Datum *values, bool *nulls, int column, const char *text)
 	values[column - 1] = text == NULL ? (Datum) 0 : CStringGetTextDatum(text);
 }
 
+static void
+set_jsonb(Datum *values, bool *nulls, int column, const Jsonb *jsonb)
+{
+	nulls[column - 1] = (jsonb == NULL);
+	values[column - 1] = PointerGetDatum(jsonb);
+}
+
 static const char *
 get_text(Datum *values, bool *nulls, int column)
 {
@@ -175,9 +188,7 @@ wf_history_insert_run(const WfRun *run)
 	nulls[RUN_PARENT_ATTEMPT - 1] = is_root;
 	nulls[RUN_PARENT_RUN_ID - 1] = is_root;
 	nulls[RUN_ROOT_RUN_ID - 1] = is_root;
-	nulls[RUN_VARIABLES - 1] = (run->variables == NULL);
-	if (run->variables != NULL)
-		values[RUN_VARIABLES - 1] = JsonbPGetDatum(run->variables);
+	set_jsonb(values, nulls, RUN_VARIABLES, run->variables);
 	insert_row(WF_TABLE_RUN, values, nulls);
 }
 
@@ -201,6 +212,7 @@ wf_history_insert_run_outcome(const WfRunOutcome *outcome)
 			 unpack_sql_state(outcome->sqlstate));
 	set_text(values, nulls, RO_MESSAGE, outcome->message);
 	set_text(values, nulls, RO_STOP_REASON, outcome->stop_reason);
+	set_jsonb(values, nulls, RO_VARIABLES, outcome->variables);
 	insert_row(WF_TABLE_RUN_OUTCOME, values, nulls);
 }
 
@@ -233,6 +245,9 @@ wf_history_insert_step_outcome(const WfStepOutcome *outcome)
 	set_text(values, nulls, SO_DETAIL, outcome->detail);
 	set_text(values, nulls, SO_HINT, outcome->hint);
 	set_text(values, nulls, SO_CONTEXT, outcome->context);
+	set_text(values, nulls, SO_MESSAGES, outcome->messages);
+	set_jsonb(values, nulls, SO_RESULT, outcome->result);
+	set_jsonb(values, nulls, SO_VARIABLES, outcome->variables);
 	insert_row(WF_TABLE_STEP_OUTCOME, values, nulls);
 }
 
@@ -517,6 +532,8 @@ deform_step_outcome(HeapTuple tuple, TupleDesc desc, WfStepOutcome *outcome)
 		outcome->finished_at =
 			DatumGetTimestampTz(values[SO_FINISHED_AT - 1]);
 	outcome->message = get_text(values, nulls, SO_MESSAGE);
+	if (!nulls[SO_VARIABLES - 1])
+		outcome->variables = DatumGetJsonbPCopy(values[SO_VARIABLES - 1]);
 	if (!nulls[SO_SQLSTATE - 1])
 	{
 		const char *s = get_text(values, nulls, SO_SQLSTATE);

@@ -53,6 +53,9 @@ typedef struct WfStepOutcome
 	const char *detail;
 	const char *hint;
 	const char *context;
+	const char *messages;		/* notices and warnings, a line each; or NULL */
+	Jsonb	   *result;			/* first row of the last statement, or NULL */
+	Jsonb	   *variables;		/* those that the step has set, or NULL */
 } WfStepOutcome;
 
 /* How a run ended. */
@@ -68,6 +71,7 @@ typedef struct WfRunOutcome
 	const char *message;
 	Oid			stopped_by;
 	const char *stop_reason;
+	Jsonb	   *variables;		/* those that steps have set, or NULL */
 } WfRunOutcome;
 
 /* Message of a run that had no step to start with (R48, 55000). */
@@ -97,7 +101,7 @@ extern bool wf_history_run_ended(int64 run_id);
 
 /*
  * What is on record of the steps of a run, ordered by (step, attempt); with
- * their status, times, SQLSTATE and message.  Palloc'd.
+ * their status, times, SQLSTATE, message and variables.  Palloc'd.
  */
 typedef struct WfRecord
 {

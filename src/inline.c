@@ -191,7 +191,8 @@ static void
 answer_from_record(InlineRun *r, const WfStepOutcome *outcome)
 {
 	note_error(r, outcome);
-	wf_machine_step_ended(r->machine, outcome->step, outcome->status);
+	wf_machine_step_ended(r->machine, outcome->step, outcome->status,
+						  outcome->sqlstate);
 }
 
 /* A step ended without being executed: keep its outcome for the next commit. */
@@ -274,7 +275,7 @@ write_success(const WfStepOutcome *outcome, void *arg)
 	InlineRun  *r = arg;
 
 	wf_history_insert_step_outcome(outcome);
-	wf_machine_step_ended(r->machine, outcome->step, WF_STEP_SUCCEEDED);
+	wf_machine_step_ended(r->machine, outcome->step, WF_STEP_SUCCEEDED, 0);
 	stop_if_asked(r);
 	advance(r);
 	write_passed(r);
@@ -309,7 +310,8 @@ record_failure(InlineRun *r, WfStepOutcome *outcome)
 {
 	note_error(r, outcome);
 	stop_if_asked(r);
-	wf_machine_step_ended(r->machine, outcome->step, outcome->status);
+	wf_machine_step_ended(r->machine, outcome->step, outcome->status,
+						  outcome->sqlstate);
 	advance(r);
 
 	wf_session_begin_own();

@@ -6,7 +6,7 @@
  * This follows exec_simple_query() of postgres.c: parse, and for each
  * statement analyze, plan, and run an unnamed portal, at top level, so that
  * statements which commit by themselves work.  What differs: there is no
- * client, so results are counted and dropped; several statements are one
+ * client, so results are counted, and all but a first row dropped; several statements are one
  * implicit transaction block that the caller commits; and the statements
  * that only make sense with a client or that would end the caller's
  * transaction are refused.
@@ -32,6 +32,8 @@
 #include "utils/timeout.h"
 
 #include "compat.h"
+#include "first_row.h"
+#include "guc.h"
 #include "local_sql.h"
 
 static void execute_statement(RawStmt *statement, const char *sql,
@@ -43,7 +45,7 @@ static void run_portal(CommandTag tag, const char *sql, List *plans,
 
 /* Execute SQL text. */
 void
-wf_local_sql_execute(const char *sql, WfLocalResult *result)
+wf_local_sql_execute(const char *sql, bool atomic, WfLocalResult *result)
 {
 	MemoryContext context = CurrentMemoryContext;
 	List	   *statements;
@@ -53,11 +55,16 @@ wf_local_sql_execute(const char *sql, WfLocalResult *result)
 	result->rows = -1;
 	result->statement = 1;
 	statements = pg_parse_query(sql);
-	alone = list_length(statements) <= 1;
+	alone = list_length(statements) <= 1 || !atomic;
 
 	result->statement = 0;
 	foreach(lc, statements)
 	{
+		if (!atomic && result->statement > 0)
+		{
+			CommitTransactionCommand();
+			StartTransactionCommand();
+		}
 		result->statement++;
 		MemoryContextSwitchTo(context);
 		execute_statement(lfirst_node(RawStmt, lc), sql, alone, result);
@@ -135,7 +142,10 @@ static void
 run_portal(CommandTag tag, const char *sql, List *plans,
 		   WfLocalResult *result)
 {
-	DestReceiver *receiver = CreateDestReceiver(DestNone);
+	DestReceiver *receiver = wf_first_row_receiver(CurrentMemoryContext,
+												   wf_max_message_size,
+												   &result->row,
+												   &result->row_too_large);
 	QueryCompletion completion;
 	Portal		portal;
 

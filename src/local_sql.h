@@ -8,12 +8,18 @@
 #ifndef WF_LOCAL_SQL_H
 #define WF_LOCAL_SQL_H
 
+#include "utils/jsonb.h"
+
 /* What is known of an execution so far; also when an error ends it. */
 typedef struct WfLocalResult
 {
 	int64		rows;			/* the sum over the statements that report a
 								 * number; -1: none did */
 	int			statement;		/* number of the one in progress, from 1 */
+	Jsonb	   *row;			/* first row of the last statement that gave
+								 * rows, see first_row.h; NULL: none */
+	bool		row_too_large;	/* there was one, but longer than
+								 * workflow.max_message_size */
 } WfLocalResult;
 
 /*
@@ -23,13 +29,16 @@ typedef struct WfLocalResult
  * Needs a started transaction and no active snapshot; leaves a started one,
  * which may be another if the text is a single statement that commits inside
  * (VACUUM, CREATE INDEX CONCURRENTLY, CALL, DO).  Several statements succeed
- * or fail together, as psql -c has it.  Rows are counted and thrown away.
+ * or fail together, as psql -c has it, or with `atomic` false are executed
+ * each in a transaction of its own (R16).  Rows are counted, and all but the
+ * first are thrown away.
  * Allocates in the current memory context, which must outlive transactions
  * and be reset by the caller.
  *
  * Errors: whatever the statements throw; 2D000 for a transaction control
  * statement; 0A000 for COPY from or to a client, which is not there.
  */
-extern void wf_local_sql_execute(const char *sql, WfLocalResult *result);
+extern void wf_local_sql_execute(const char *sql, bool atomic,
+								 WfLocalResult *result);
 
 #endif							/* WF_LOCAL_SQL_H */

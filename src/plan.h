@@ -68,6 +68,16 @@ typedef struct WfPlanStep
 	bool		has_condition;
 	bool		main_thread;	/* R40 */
 	bool		fail_package_on_error;	/* R45 */
+
+	/* for the drivers and sessions; the machine does not look at these */
+	bool		atomic;			/* its statements succeed or fail together */
+	char	   *condition;		/* SQL expression, or NULL */
+	int64		timeout_ms;		/* of an attempt; 0: none */
+	int64		lock_timeout_ms;	/* 0: the session's own */
+	Jsonb	   *settings;		/* name -> value; NULL: none */
+	Jsonb	   *variables;		/* package and job steps: child's variable ->
+								 * SQL expression; NULL: by name */
+	char	   *result_variable;	/* NULL: none */
 } WfPlanStep;
 
 /* A name and what it stands for; arrays of these are sorted by name. */
@@ -92,6 +102,7 @@ typedef struct WfPlan
 	WfPlanConnection *connections;
 
 	/* for the drivers; the machine does not look at these */
+	Jsonb	   *settings;		/* for all steps: name -> value; NULL: none */
 	bool		inline_run;		/* at most one local session at any time, no
 								 * child, no timer: one worker runs it whole */
 	int32		sessions;		/* sessions a run may hold at one time, without

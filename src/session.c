@@ -27,6 +27,8 @@
  */
 #include "postgres.h"
 
+#include <signal.h>
+
 #include "access/xact.h"
 #include "catalog/namespace.h"
 #include "commands/async.h"
@@ -49,9 +51,12 @@
 #include "utils/timeout.h"
 #include "utils/timestamp.h"
 
+#include "capture.h"
 #include "guc.h"
 #include "local_sql.h"
 #include "session.h"
+#include "settings.h"
+#include "variables.h"
 
 const WfStepCall *wf_session_step = NULL;
 
@@ -61,6 +66,15 @@ static MemoryContext step_context = NULL;
 static bool in_statement = false;
 static bool step_start_written = false;
 static TimestampTz step_started_at;
+
+/* What the step in progress has set of the run's variables; NULL: none. */
+static Jsonb *set_variables = NULL;
+
+/* Settings to put back after the step. */
+static List *saved_settings = NIL;
+
+static TimeoutId step_timeout;
+static volatile sig_atomic_t step_timed_out = false;
 
 /* The session may be listening: a LISTEN was executed since the last reset. */
 static bool may_listen = false;
@@ -78,6 +92,11 @@ static void execute_and_commit(const WfStepCall *call, bool in_transaction,
 							   WfBeforeCommit before_commit, void *arg,
 							   WfStepOutcome *outcome,
 							   WfLocalResult *result);
+static bool has_settings(const WfStepCall *call);
+static void apply_settings(const WfStepCall *call);
+static char *condition_query(const char *condition);
+static void store_result(const char *variable, const WfLocalResult *result);
+static void at_step_timeout(void);
 static void check_constraints(void);
 static void recover(WfStepOutcome *outcome, const WfLocalResult *result);
 static void keep_error(WfStepOutcome *outcome, const ErrorData *error);
@@ -90,6 +109,8 @@ wf_session_init(void)
 {
 	step_context = AllocSetContextCreate(TopMemoryContext, "workflow step",
 										 ALLOCSET_DEFAULT_SIZES);
+	step_timeout = RegisterTimeout(USER_TIMEOUT, at_step_timeout);
+	wf_capture_init();
 	RegisterXactCallback(at_xact_event, NULL);
 	previous_utility_hook = ProcessUtility_hook;
 	ProcessUtility_hook = watch_utility;
@@ -120,6 +141,9 @@ wf_session_execute(const WfStepCall *call, bool in_transaction,
 
 	wf_session_step = call;
 	step_start_written = false;
+	step_timed_out = false;
+	set_variables = NULL;
+	saved_settings = NIL;
 	show_activity(call);
 	context.callback = add_context;
 	context.arg = NULL;
@@ -127,6 +151,7 @@ wf_session_execute(const WfStepCall *call, bool in_transaction,
 	error_context_stack = &context;
 	PG_TRY();
 	{
+		wf_capture_begin(step_context);
 		RESUME_CANCEL_INTERRUPTS();
 		execute_and_commit(call, in_transaction, before_commit, arg,
 						   outcome, &result);
@@ -143,6 +168,12 @@ wf_session_execute(const WfStepCall *call, bool in_transaction,
 	QueryCancelPending = false;
 	wf_session_step = NULL;
 	debug_query_string = NULL;
+	if (call->keep_session && saved_settings != NIL)
+	{
+		wf_session_begin_own();
+		wf_settings_restore(saved_settings);
+		wf_session_commit_own();
+	}
 	return success;
 }
 
@@ -151,22 +182,142 @@ execute_and_commit(const WfStepCall *call, bool in_transaction,
 				   WfBeforeCommit before_commit, void *arg,
 				   WfStepOutcome *outcome, WfLocalResult *result)
 {
+	const WfPlanStep *step = &call->plan->steps[call->step];
+
+	if (has_settings(call))
+	{
+		if (in_transaction)
+			CommitTransactionCommand();
+		in_transaction = false;
+		apply_settings(call);
+	}
 	if (!in_transaction)
 		StartTransactionCommand();
 	MemoryContextSwitchTo(step_context);
+	if (step->timeout_ms > 0)
+		enable_timeout_after(step_timeout, step->timeout_ms);
 	in_statement = true;
-	wf_local_sql_execute(call->plan->steps[call->step].command, result);
+	if (call->condition != NULL)
+		wf_local_sql_execute(condition_query(call->condition), true, result);
+	else
+		wf_local_sql_execute(step->command, step->atomic, result);
 	in_statement = false;
 
 	PushActiveSnapshot(GetTransactionSnapshot());
 	check_constraints();
+	if (step->timeout_ms > 0)
+		disable_timeout(step_timeout, false);
+	if (call->condition == NULL && step->result_variable != NULL)
+		store_result(step->result_variable, result);
 	outcome->status = WF_STEP_SUCCEEDED;
 	outcome->rows = result->rows;
+	outcome->result = result->row;
+	outcome->variables = set_variables;
+	outcome->messages = wf_capture_end();
 	outcome->finished_at = GetCurrentTimestamp();
 	before_commit(outcome, arg);
 	PopActiveSnapshot();
 	CommitTransactionCommand();
 	MemoryContextSwitchTo(TopMemoryContext);
+}
+
+static bool
+has_settings(const WfStepCall *call)
+{
+	const WfPlanStep *step = &call->plan->steps[call->step];
+
+	return call->plan->settings != NULL || step->settings != NULL ||
+		step->lock_timeout_ms > 0;
+}
+
+/*
+ * apply_settings
+ *		Those of the package, then those of the step, in a transaction of
+ *		their own: some count from the begin of a transaction.
+ */
+static void
+apply_settings(const WfStepCall *call)
+{
+	const WfPlanStep *step = &call->plan->steps[call->step];
+
+	wf_session_begin_own();
+	MemoryContextSwitchTo(step_context);
+	wf_settings_apply(call->plan->settings, NULL);
+	wf_settings_apply(step->settings, &saved_settings);
+	if (step->lock_timeout_ms > 0)
+		wf_settings_apply_one("lock_timeout",
+							  psprintf(INT64_FORMAT, step->lock_timeout_ms),
+							  &saved_settings);
+	wf_session_commit_own();
+}
+
+/* A query that gives the value of an expression.  The end of line ends a
+ * comment that the expression may end with. */
+static char *
+condition_query(const char *condition)
+{
+	return psprintf("SELECT (%s\n)", condition);
+}
+
+/* Keep the first row of the last statement in a variable. */
+static void
+store_result(const char *variable, const WfLocalResult *result)
+{
+	JsonbParseState *state = NULL;
+	JsonbValue	key;
+	JsonbValue	value;
+
+	if (result->row_too_large)
+		ereport(ERROR,
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+				 errmsg("result for variable \"%s\" is too large", variable),
+				 errhint("You might need to increase workflow.max_message_size.")));
+	key.type = jbvString;
+	key.val.string.val = unconstify(char *, variable);
+	key.val.string.len = strlen(variable);
+	value.type = jbvNull;
+	if (result->row != NULL && JB_ROOT_IS_SCALAR(result->row))
+		(void) JsonbExtractScalar(&result->row->root, &value);
+	else if (result->row != NULL)
+	{
+		value.type = jbvBinary;
+		value.val.binary.data = &result->row->root;
+		value.val.binary.len = VARSIZE(result->row) - VARHDRSZ;
+	}
+	pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
+	pushJsonbValue(&state, WJB_KEY, &key);
+	pushJsonbValue(&state, WJB_VALUE, &value);
+	wf_session_set_variables(JsonbValueToJsonb(pushJsonbValue(&state,
+															  WJB_END_OBJECT,
+															  NULL)));
+}
+
+/* See session.h. */
+Jsonb *
+wf_session_variables(void)
+{
+	return wf_variables_merge(wf_session_step->variables, set_variables);
+}
+
+/* See session.h. */
+void
+wf_session_set_variables(Jsonb *variables)
+{
+	MemoryContext old = MemoryContextSwitchTo(step_context);
+	Jsonb	   *copy = palloc(VARSIZE(variables));
+
+	memcpy(copy, variables, VARSIZE(variables));
+	set_variables = set_variables == NULL ? copy :
+		wf_variables_merge(set_variables, copy);
+	MemoryContextSwitchTo(old);
+}
+
+/* The step's time is over: cancel it as a user would. */
+static void
+at_step_timeout(void)
+{
+	step_timed_out = true;
+	kill(MyProcPid, SIGINT);
 }
 
 /*
@@ -209,6 +360,7 @@ recover(WfStepOutcome *outcome, const WfLocalResult *result)
 	MemoryContextSwitchTo(step_context);
 	FlushErrorState();
 	keep_error(outcome, error);
+	outcome->messages = wf_capture_end();
 	outcome->status = WF_STEP_FAILED;
 	outcome->rows = -1;
 	outcome->statement = result->statement;
@@ -226,6 +378,8 @@ keep_error(WfStepOutcome *outcome, const ErrorData *error)
 	outcome->detail = error->detail;
 	outcome->hint = error->hint;
 	outcome->context = error->context;
+	if (step_timed_out && error->sqlerrcode == ERRCODE_QUERY_CANCELED)
+		outcome->message = "canceling step due to its timeout";
 	if (error->context != NULL)
 	{
 		/* the last line is ours, and says what the row says */

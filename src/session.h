@@ -21,6 +21,10 @@ typedef struct WfStepCall
 	int32		step;
 	int32		attempt;
 	Jsonb	   *variables;		/* the run's; never NULL */
+	bool		keep_session;	/* the session goes on after the step: what the
+								 * step's own settings change is put back */
+	const char *condition;		/* evaluate this expression instead of
+								 * executing the step's command */
 } WfStepCall;
 
 /* The attempt in progress in this process, NULL outside one: what run_id()
@@ -49,6 +53,16 @@ typedef void (*WfBeforeCommit) (const WfStepOutcome *outcome, void *arg);
 extern bool wf_session_execute(const WfStepCall *call, bool in_transaction,
 							   WfBeforeCommit before_commit, void *arg,
 							   WfStepOutcome *outcome);
+
+/*
+ * The variables of the run as the step in progress sees them: what it has set
+ * itself is over the run's.
+ */
+extern Jsonb *wf_session_variables(void);
+
+/* Set variables (an object) for the rest of the step and, if it succeeds, for
+ * the run. */
+extern void wf_session_set_variables(Jsonb *variables);
 
 /*
  * Put the session back to what it was after connecting: the pieces of

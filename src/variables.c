@@ -14,8 +14,11 @@
  */
 #include "postgres.h"
 
+#include "catalog/pg_type.h"
 #include "fmgr.h"
+#include "nodes/makefuncs.h"
 #include "utils/builtins.h"
+#include "utils/fmgroids.h"
 #include "utils/fmgrprotos.h"
 
 #include "session.h"
@@ -25,7 +28,9 @@ PG_FUNCTION_INFO_V1(wf_run_id);
 PG_FUNCTION_INFO_V1(wf_step_name);
 PG_FUNCTION_INFO_V1(wf_variable);
 PG_FUNCTION_INFO_V1(wf_variables);
+PG_FUNCTION_INFO_V1(wf_set_variable);
 
+static void to_json_value(Oid type, Datum datum, JsonbValue *value);
 static bool has_key(Jsonb *object, const char *key, int length);
 
 /* The defaults with the given values over them. */
@@ -143,12 +148,14 @@ wf_variable(PG_FUNCTION_ARGS)
 {
 	text	   *name = PG_GETARG_TEXT_PP(0);
 	const WfStepCall *call = wf_session_step;
+	Jsonb	   *variables;
 	JsonbValue	value;
 	StringInfoData text;
 
 	if (call == NULL)
 		PG_RETURN_NULL();
-	if (getKeyJsonValueFromContainer(&call->variables->root,
+	variables = wf_session_variables();
+	if (getKeyJsonValueFromContainer(&variables->root,
 									 VARDATA_ANY(name),
 									 VARSIZE_ANY_EXHDR(name),
 									 &value) == NULL)
@@ -175,5 +182,76 @@ wf_variables(PG_FUNCTION_ARGS)
 {
 	if (wf_session_step == NULL)
 		PG_RETURN_NULL();
-	PG_RETURN_JSONB_P(wf_session_step->variables);
+	PG_RETURN_JSONB_P(wf_session_variables());
+}
+
+/*
+ * workflow.set_variable(name text, value anyelement) returns void
+ *		Set a variable of the run, kept if and only if the step succeeds.
+ *		There is a second one for text, which an untyped literal is.
+ *
+ * Errors: 55000 outside a step, 22023 the package does not declare it.
+ */
+Datum
+wf_set_variable(PG_FUNCTION_ARGS)
+{
+	const WfStepCall *call = wf_session_step;
+	char	   *name;
+	JsonbParseState *state = NULL;
+	JsonbValue	key;
+	JsonbValue	value;
+
+	if (call == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("workflow.set_variable() can only be called in a step")));
+	if (PG_ARGISNULL(0))
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("name of a variable must not be null")));
+	name = text_to_cstring(PG_GETARG_TEXT_PP(0));
+	if (!has_key(call->plan->variables, name, strlen(name)))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("package \"%s\" does not declare variable \"%s\"",
+						call->plan->name, name)));
+	key.type = jbvString;
+	key.val.string.val = name;
+	key.val.string.len = strlen(name);
+	value.type = jbvNull;
+	if (!PG_ARGISNULL(1))
+		to_json_value(get_fn_expr_argtype(fcinfo->flinfo, 1),
+					  PG_GETARG_DATUM(1), &value);
+	pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
+	pushJsonbValue(&state, WJB_KEY, &key);
+	pushJsonbValue(&state, WJB_VALUE, &value);
+	wf_session_set_variables(JsonbValueToJsonb(pushJsonbValue(&state,
+															  WJB_END_OBJECT,
+															  NULL)));
+	PG_RETURN_VOID();
+}
+
+/* What to_jsonb() makes of a value of a type. */
+static void
+to_json_value(Oid type, Datum datum, JsonbValue *value)
+{
+	Node	   *argument = (Node *) makeNullConst(type, -1, InvalidOid);
+	FmgrInfo	function;
+	Jsonb	   *json;
+
+	fmgr_info(F_TO_JSONB, &function);
+	fmgr_info_set_expr((Node *) makeFuncExpr(F_TO_JSONB, JSONBOID,
+											 list_make1(argument), InvalidOid,
+											 InvalidOid,
+											 COERCE_EXPLICIT_CALL),
+					   &function);
+	json = DatumGetJsonbP(FunctionCall1(&function, datum));
+	if (JB_ROOT_IS_SCALAR(json))
+		(void) JsonbExtractScalar(&json->root, value);
+	else
+	{
+		value->type = jbvBinary;
+		value->val.binary.data = &json->root;
+		value->val.binary.len = VARSIZE(json) - VARHDRSZ;
+	}
 }

@@ -1,0 +1,57 @@
+/*-------------------------------------------------------------------------
+ *
+ * errors.c
+ *	  The errors of a run's steps, while the run goes on.
+ *
+ * The machine tells at the end which step's error is the run's; it knows no
+ * texts.  A step that fails is rare, so a list will do.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "errors.h"
+
+/* Keep the error of a step. */
+void
+wf_errors_set(List **errors, MemoryContext context, int32 step,
+			  const char *step_name, int sqlstate, const char *path,
+			  const char *message)
+{
+	MemoryContext old = MemoryContextSwitchTo(context);
+	WfStepError *error = unconstify(WfStepError *,
+									wf_errors_get(*errors, step));
+
+	if (error == NULL)
+	{
+		error = palloc0(sizeof(WfStepError));
+		error->step = step;
+		*errors = lappend(*errors, error);
+	}
+	else
+	{
+		pfree(error->path);
+		pfree(error->message);
+	}
+	error->sqlstate = sqlstate;
+	error->path = path == NULL ? pstrdup(step_name) :
+		psprintf("%s/%s", step_name, path);
+	error->message = pstrdup(message);
+	MemoryContextSwitchTo(old);
+}
+
+/* The error of a step. */
+const WfStepError *
+wf_errors_get(const List *errors, int32 step)
+{
+	ListCell   *lc;
+
+	foreach(lc, errors)
+	{
+		WfStepError *error = lfirst(lc);
+
+		if (error->step == step)
+			return error;
+	}
+	return NULL;
+}

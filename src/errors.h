@@ -1,0 +1,36 @@
+/*-------------------------------------------------------------------------
+ *
+ * errors.h
+ *	  The errors of a run's steps, while the run goes on.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef WF_ERRORS_H
+#define WF_ERRORS_H
+
+#include "nodes/pg_list.h"
+
+/* The last error of a step. */
+typedef struct WfStepError
+{
+	int32		step;
+	int			sqlstate;
+	char	   *path;			/* from the run's package to the innermost
+								 * step */
+	char	   *message;
+} WfStepError;
+
+/*
+ * wf_errors_set
+ *		Keep the error of a step, instead of an earlier one of that step.  The
+ *		texts are copied into `context`, where the list is.  `path` is below
+ *		the step: NULL if the error is the step's own.
+ */
+extern void wf_errors_set(List **errors, MemoryContext context, int32 step,
+						  const char *step_name, int sqlstate,
+						  const char *path, const char *message);
+
+/* The error of a step, or NULL. */
+extern const WfStepError *wf_errors_get(const List *errors, int32 step);
+
+#endif							/* WF_ERRORS_H */
