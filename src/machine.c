@@ -7,29 +7,42 @@
  * (outcomes, constraints, skipped steps, failure of the package, the end of
  * the run) is decided when the event function returns.  Actions are not
  * queued but read off the state when the driver asks, so one that has become
- * pointless in the meantime is never given.  Between two events they come in
- * this order: records, cancellations, starts, the end.
+ * pointless in the meantime is never given; see machine_action.c.
  *
  * A step's way through the machine:
  *
  *		waiting		some of its constraints are open
- *		startable	its constraints hold; in the heap, or in the list of the
- *					connection that it needs
- *		running		the driver was told to start it
+ *		ready		its constraints hold; if it has a condition, that is asked,
+ *					and asked again after a time if it is null
+ *		startable	in one of the heaps, or in a queue of its connection; see
+ *					machine_ready.c
+ *		running		the driver was told to start it; between two attempts it
+ *					stays so, and keeps its place and its connection (P7)
  *		ended		in the log of ended steps, where it stays
+ *
+ * A step of kind none needs no place and no connection: it ends when it could
+ * start.
  *
  * The log is what drives everything.  Each step enters it once, in the order
  * in which the steps ended, and two cursors follow: "settled" (the constraints
  * that lead out of the step have been evaluated, which may end further steps,
  * at the tail) and "reported" (the driver knows).  So a cascade is a loop
  * over the log, however deep it is, and each constraint is looked at once.
+ * Package transactions belong in front of the first cursor: a step whose end
+ * asks for a commit or a rollback is in the log already, and what comes after
+ * it is not settled before that action has been carried out or has become
+ * pending (R67).
  *
- * Startable steps are in a heap, highest priority first, then in the order of
- * the document.  A step that comes out of it while another one uses its
- * connection goes to the end of that connection's list and stays there until
- * it starts; whenever the connection becomes free, the first of the list goes
- * into the heap as well, to compete for a place by its priority.  A step of
- * kind none needs no place and no connection: it ends when it could start.
+ * A run goes through its steps in two phases.  When no step of the graph is
+ * running and none can start, the result is fixed, and the finally steps that
+ * it calls for become ready, as if they were a graph of their own; only then
+ * the run is over.  What halts or interrupts the first phase does not concern
+ * the second one, which can be interrupted for itself.
+ *
+ * An interruption (a stop, or the package's time-out) waits for nothing but
+ * what the driver still works at.  A step that awaits a retry is not worked
+ * at, and its last attempt is on record as failed: so it ends as failed, at
+ * once.
  *
  * Nothing here allocates, reports errors, reads a clock or recurses, and the
  * state has no pointers in it but the plan's.
@@ -42,52 +55,10 @@
 #include "postgres_fe.h"
 #endif
 
-#include "machine.h"
+#include "machine_state.h"
 
-#define NO_STEP		(-1)
-
-typedef struct StepState
-{
-	int32		open;			/* constraints not decided yet */
-	int32		attempt;		/* attempts started */
-	int32		next_waiter;	/* in its connection's list: the next, or
-								 * NO_STEP */
-	char		status;			/* a WfStepStatus */
-	char		reason;			/* a WfReason */
-	bool		startable;		/* constraints hold; stays set */
-	bool		in_heap;
-} StepState;
-
-typedef struct ConnectionState
-{
-	int32		user;			/* the running step that uses it, or NO_STEP */
-	int32		first_waiter;	/* startable steps that met it in use, in that */
-	int32		last_waiter;	/* order, or NO_STEP */
-} ConnectionState;
-
-/*
- * Behind the steps follow, without gaps (all of it is made of int32), the
- * connections, the heap and the log of ended steps; the heap and the log have
- * room for every step.
- */
-struct WfMachine
-{
-	const WfPlan *plan;
-	int32		nheap;
-	int32		nended;			/* length of the log */
-	int32		nsettled;		/* cursors in it */
-	int32		nreported;
-	int32		ncancelled;		/* steps looked at for cancellation */
-	int32		running;		/* steps in progress (R42) */
-	int32		failed_steps;
-	int32		error_step;		/* the first that failed, or NO_STEP */
-	bool		failed;			/* the package has failed (R46) */
-	bool		stopped;		/* somebody stopped the run */
-	bool		nothing_to_run; /* R48 */
-	bool		over;			/* the end is decided */
-	bool		ended;			/* and the driver knows */
-	StepState	steps[FLEXIBLE_ARRAY_MEMBER];
-};
+/* The part of a SQLSTATE that is its class, as MAKE_SQLSTATE() packs it. */
+#define SQLSTATE_CLASS(sqlstate)	((sqlstate) & 0xFFF)
 
 /* What the end of a step means for a constraint that leads out of it. */
 typedef enum Verdict
@@ -96,145 +67,6 @@ typedef enum Verdict
 	VERDICT_HOLDS,
 	VERDICT_NEVER
 } Verdict;
-
-static inline ConnectionState *
-machine_connections(WfMachine *machine)
-{
-	return (ConnectionState *) (machine->steps + machine->plan->nsteps);
-}
-
-static inline int32 *
-machine_heap(WfMachine *machine)
-{
-	return (int32 *) (machine_connections(machine) +
-					  machine->plan->nconnections);
-}
-
-static inline int32 *
-machine_log(WfMachine *machine)
-{
-	return machine_heap(machine) + machine->plan->nsteps;
-}
-
-/* The connection that a step needs, or NULL. */
-static inline ConnectionState *
-step_connection(WfMachine *machine, int32 step)
-{
-	int32		connection = machine->plan->steps[step].connection;
-
-	if (connection < 0)
-		return NULL;
-	return &machine_connections(machine)[connection];
-}
-
-/* No further step starts. */
-static inline bool
-is_halted(const WfMachine *machine)
-{
-	return machine->failed || machine->stopped;
-}
-
-/*
- * The heap of startable steps.
- */
-
-static inline bool
-starts_before(const WfPlan *plan, int32 a, int32 b)
-{
-	int32		priority_a = plan->steps[a].priority;
-	int32		priority_b = plan->steps[b].priority;
-
-	if (priority_a != priority_b)
-		return priority_a > priority_b;
-	return a < b;
-}
-
-static void
-heap_push(WfMachine *machine, int32 step)
-{
-	int32	   *heap = machine_heap(machine);
-	int32		hole = machine->nheap++;
-
-	Assert(!machine->steps[step].in_heap);
-	machine->steps[step].in_heap = true;
-	while (hole > 0)
-	{
-		int32		parent = (hole - 1) / 2;
-
-		if (!starts_before(machine->plan, step, heap[parent]))
-			break;
-		heap[hole] = heap[parent];
-		hole = parent;
-	}
-	heap[hole] = step;
-}
-
-static int32
-heap_pop(WfMachine *machine)
-{
-	const WfPlan *plan = machine->plan;
-	int32	   *heap = machine_heap(machine);
-	int32		top = heap[0];
-	int32		last = heap[--machine->nheap];
-	int32		hole = 0;
-
-	for (;;)
-	{
-		int32		child = 2 * hole + 1;
-
-		if (child >= machine->nheap)
-			break;
-		if (child + 1 < machine->nheap &&
-			starts_before(plan, heap[child + 1], heap[child]))
-			child++;
-		if (!starts_before(plan, heap[child], last))
-			break;
-		heap[hole] = heap[child];
-		hole = child;
-	}
-	heap[hole] = last;
-	machine->steps[top].in_heap = false;
-	return top;
-}
-
-/*
- * Connections: one step at a time (R38).
- */
-
-/* Put a step behind the others that wait for its connection. */
-static void
-connection_wait(WfMachine *machine, ConnectionState *connection, int32 step)
-{
-	/* The first of the list came through the heap: it keeps its place. */
-	if (connection->first_waiter == step)
-		return;
-
-	if (connection->first_waiter == NO_STEP)
-		connection->first_waiter = step;
-	else
-		machine->steps[connection->last_waiter].next_waiter = step;
-	connection->last_waiter = step;
-	machine->steps[step].next_waiter = NO_STEP;
-}
-
-static void
-connection_take(WfMachine *machine, ConnectionState *connection, int32 step)
-{
-	Assert(connection->user == NO_STEP);
-	connection->user = step;
-	if (connection->first_waiter == step)
-		connection->first_waiter = machine->steps[step].next_waiter;
-}
-
-static void
-connection_release(WfMachine *machine, ConnectionState *connection)
-{
-	int32		first = connection->first_waiter;
-
-	connection->user = NO_STEP;
-	if (first != NO_STEP && !machine->steps[first].in_heap)
-		heap_push(machine, first);
-}
 
 /*
  * Ends of steps, and what follows from them.
@@ -247,31 +79,53 @@ end_step(WfMachine *machine, int32 step, WfStepStatus status, WfReason reason)
 	StepState  *state = &machine->steps[step];
 
 	Assert(machine->nended < machine->plan->nsteps);
+	if (state->status == WF_STEP_WAITING && state->ready)
+		machine->pending--;
 	state->status = status;
 	state->reason = reason;
+	state->wait = WAIT_NOTHING;
 	machine_log(machine)[machine->nended++] = step;
+}
+
+/* Put a step into a queue, to wait there. */
+static void
+await(WfMachine *machine, int32 step, Wait wait, Queue *queue)
+{
+	machine->steps[step].wait = wait;
+	queue_push(machine, queue, step);
+}
+
+/* A step could start: nothing is missing but what others have. */
+static void
+make_startable(WfMachine *machine, int32 step)
+{
+	if (machine->plan->steps[step].kind != WF_KIND_NONE)
+		wf_ready_push(machine, step);
+	else if (machine->paused)
+		await(machine, step, WAIT_RESUME, &machine->held);
+	else
+	{
+		machine->steps[step].attempt++;
+		end_step(machine, step, WF_STEP_SUCCEEDED, WF_REASON_NONE);
+	}
 }
 
 /*
  * The constraints of a step hold.  Once no further step starts it is left as
- * it is, and the end of the run finds it.
+ * it is, and the end of the graph finds it.
  */
 static void
-make_startable(WfMachine *machine, int32 step)
+make_ready(WfMachine *machine, int32 step)
 {
-	StepState  *state = &machine->steps[step];
-
-	state->startable = true;
-	if (is_halted(machine))
+	machine->steps[step].ready = true;
+	machine->pending++;
+	if (machine->halted)
 		return;
 
-	if (machine->plan->steps[step].kind == WF_KIND_NONE)
-	{
-		state->attempt++;
-		end_step(machine, step, WF_STEP_SUCCEEDED, WF_REASON_NONE);
-	}
+	if (machine->plan->steps[step].has_condition)
+		await(machine, step, WAIT_ASK, &machine->conditions);
 	else
-		heap_push(machine, step);
+		make_startable(machine, step);
 }
 
 /* Table 3.6, for a step that has ended. */
@@ -284,8 +138,8 @@ judge_constraint(const WfMachine *machine, int32 step, WfOn on)
 			return on == WF_ON_FAILURE ? VERDICT_NEVER : VERDICT_HOLDS;
 
 		case WF_STEP_CANCELLED:
-			/* by the stop of the run: it is neither success nor failure */
-			if (machine->stopped)
+			/* by the interruption: it is neither success nor failure */
+			if (machine->interrupted)
 				return VERDICT_OPEN;
 			return on == WF_ON_SUCCESS ? VERDICT_NEVER : VERDICT_HOLDS;
 
@@ -308,7 +162,7 @@ decide_constraint(WfMachine *machine, int32 step, bool holds)
 {
 	StepState  *state = &machine->steps[step];
 
-	if (state->status != WF_STEP_WAITING || state->startable)
+	if (state->status != WF_STEP_WAITING || state->ready)
 		return;
 
 	state->open--;
@@ -316,7 +170,7 @@ decide_constraint(WfMachine *machine, int32 step, bool holds)
 		return;
 
 	if (holds)
-		make_startable(machine, step);
+		make_ready(machine, step);
 	else
 		end_step(machine, step, WF_STEP_SKIPPED, WF_REASON_CONSTRAINT);
 }
@@ -337,34 +191,101 @@ settle_step(WfMachine *machine, int32 step)
 	}
 }
 
-/*
- * Decide the end of the run.  Steps that are left were kept from starting by
- * the stop or by the failure of the package (R69); they are not settled, for
- * what leads out of them stays open (table 3.6).  A plan without cycles
- * leaves no step for any other reason.
- */
+/* Skip the steps of the graph, or the finally steps, that have not ended. */
 static void
-finish(WfMachine *machine)
+skip_rest(WfMachine *machine, bool finally, WfReason reason)
 {
-	WfReason	reason = WF_REASON_CONSTRAINT;
 	int32		step;
-
-	if (machine->stopped)
-		reason = WF_REASON_CANCELLED;
-	else if (machine->failed)
-		reason = WF_REASON_PACKAGE_FAILED;
 
 	for (step = 0; step < machine->plan->nsteps; step++)
 	{
-		if (machine->steps[step].status == WF_STEP_WAITING)
+		if (machine->steps[step].status == WF_STEP_WAITING &&
+			(machine->plan->steps[step].finally != 0) == finally)
 			end_step(machine, step, WF_STEP_SKIPPED, reason);
 	}
-	machine->over = true;
+}
+
+/* Does the result call for this finally step? */
+static bool
+matches_result(const WfMachine *machine, int32 step)
+{
+	switch (machine->plan->steps[step].finally)
+	{
+		case WF_ON_SUCCESS:
+			return machine->result == WF_RUN_SUCCEEDED;
+		case WF_ON_FAILURE:
+			return machine->result != WF_RUN_SUCCEEDED;
+		default:
+			return true;
+	}
+}
+
+/* The result is fixed: the finally steps are all that is left. */
+static void
+begin_finally(WfMachine *machine)
+{
+	int32		step;
+
+	Assert(machine->pending == 0);
+	machine->phase = PHASE_FINALLY;
+	machine->halted = false;
+	machine->interrupted = false;
+	machine->ncancelled = 0;
+	wf_ready_clear(machine);
+
+	for (step = 0; step < machine->plan->nsteps; step++)
+	{
+		if (machine->steps[step].status != WF_STEP_WAITING)
+			continue;
+		if (matches_result(machine, step))
+			make_ready(machine, step);
+		else
+			end_step(machine, step, WF_STEP_SKIPPED, WF_REASON_CONSTRAINT);
+	}
+}
+
+/*
+ * Fix the result.  Steps that are left were kept from starting by the stop or
+ * by the failure of the package (R69); they are not settled, for what leads
+ * out of them stays open (table 3.6).  A plan without cycles leaves no step
+ * for any other reason.
+ */
+static void
+end_graph(WfMachine *machine)
+{
+	WfReason	reason = WF_REASON_CONSTRAINT;
+
+	machine->result = WF_RUN_SUCCEEDED;
+	if (machine->failed || machine->nothing_to_run)
+		machine->result = WF_RUN_FAILED;
+	if (machine->failed)
+		reason = WF_REASON_PACKAGE_FAILED;
+	if (machine->stopped)
+	{
+		machine->result = WF_RUN_CANCELLED;
+		reason = WF_REASON_CANCELLED;
+	}
+
+	skip_rest(machine, false, reason);
+	machine->nsettled = machine->nended;
+	begin_finally(machine);
+}
+
+/*
+ * No step of the phase is in progress and none can start (R41).  An evaluation
+ * is waited for even if its answer no longer matters: the driver has nothing
+ * left to do when the run has ended.
+ */
+static bool
+is_idle(const WfMachine *machine)
+{
+	return machine->running == 0 && machine->evaluating == 0 &&
+		(machine->pending == 0 || machine->halted);
 }
 
 /*
  * Follow the constraints out of the steps that have ended, until nothing new
- * ends.  A run is over when no step is running and none can start (R41).
+ * ends, and see whether the phase has come to its end.
  */
 static void
 settle(WfMachine *machine)
@@ -376,19 +297,95 @@ settle(WfMachine *machine)
 		settle_step(machine, step);
 	}
 
-	if (machine->running == 0 &&
-		(machine->nheap == 0 || is_halted(machine)))
-		finish(machine);
+	if (machine->phase == PHASE_GRAPH && is_idle(machine))
+		end_graph(machine);
+	if (machine->phase == PHASE_FINALLY && is_idle(machine))
+	{
+		skip_rest(machine, true, WF_REASON_CANCELLED);
+		machine->phase = PHASE_OVER;
+		machine->paused = false;
+	}
 }
 
-/* The first failure fails the package, if it is so defined (R44, R46). */
+/*
+ * Count the failure of a step, and decide whether the package fails with it
+ * (R44, R45, R46).  The failure of a finally step is only counted.
+ */
 static void
 note_failure(WfMachine *machine, int32 step)
 {
-	if (machine->failed_steps++ == 0)
+	machine->failed_steps++;
+	if (machine->phase != PHASE_GRAPH)
+		return;
+
+	if (machine->error_step == NO_STEP)
 		machine->error_step = step;
-	if (machine->plan->fail_on_first_error)
+	if (!machine->failed &&
+		(machine->plan->fail_on_first_error ||
+		 machine->plan->steps[step].fail_package_on_error))
+	{
 		machine->failed = true;
+		machine->halted = true;
+		machine->error_step = step;
+	}
+}
+
+/* A step that was running has ended. */
+static void
+end_running(WfMachine *machine, int32 step, WfStepStatus status)
+{
+	machine->running--;
+	wf_ready_release(machine, step);
+
+	/* Failure of the package comes before the dependents (R67). */
+	if (status == WF_STEP_FAILED ||
+		(status == WF_STEP_CANCELLED && !machine->interrupted))
+		note_failure(machine, step);
+	end_step(machine, step, status, WF_REASON_NONE);
+}
+
+/* Is a failed attempt followed by another one? */
+static bool
+may_retry(const WfMachine *machine, int32 step, int32 sqlstate)
+{
+	const WfPlanStep *plan_step = &machine->plan->steps[step];
+	int32		i;
+
+	if (machine->interrupted ||
+		machine->steps[step].attempt >= plan_step->max_attempts)
+		return false;
+
+	for (i = 0; i < plan_step->nretry_on; i++)
+	{
+		const WfPlanError *error = &plan_step->retry_on[i];
+
+		if (error->sqlstate == sqlstate ||
+			(error->is_class && SQLSTATE_CLASS(error->sqlstate) ==
+			 SQLSTATE_CLASS(sqlstate)))
+			return true;
+	}
+	return plan_step->nretry_on == 0;
+}
+
+/*
+ * Nothing of this phase starts or goes on any more; next_cancel() does the
+ * rest.  A pause ends with it, for the finally steps are to run.
+ */
+static void
+interrupt(WfMachine *machine)
+{
+	int32		step;
+
+	machine->halted = true;
+	machine->interrupted = true;
+	machine->paused = false;
+	for (step = 0; step < machine->plan->nsteps; step++)
+	{
+		if (machine->steps[step].status == WF_STEP_RUNNING &&
+			machine->steps[step].wait != WAIT_NOTHING)
+			end_running(machine, step, WF_STEP_FAILED);
+	}
+	settle(machine);
 }
 
 /*
@@ -407,21 +404,22 @@ static void
 init_state(WfMachine *machine)
 {
 	const WfPlan *plan = machine->plan;
-	ConnectionState *connections = machine_connections(machine);
-	int32		i;
+	int32		step;
 
 	machine->error_step = NO_STEP;
-	for (i = 0; i < plan->nsteps; i++)
+	machine->phase = PHASE_GRAPH;
+	machine->result = WF_RUN_RUNNING;
+	queue_init(&machine->held);
+	queue_init(&machine->conditions);
+	queue_init(&machine->timers);
+	queue_init(&machine->retries);
+	for (step = 0; step < plan->nsteps; step++)
 	{
-		machine->steps[i].open = plan->steps[i].nconstraints;
-		machine->steps[i].status = WF_STEP_WAITING;
+		machine->steps[step].open = plan->steps[step].nconstraints;
+		machine->steps[step].next = NO_STEP;
+		machine->steps[step].status = WF_STEP_WAITING;
 	}
-	for (i = 0; i < plan->nconnections; i++)
-	{
-		connections[i].user = NO_STEP;
-		connections[i].first_waiter = NO_STEP;
-		connections[i].last_waiter = NO_STEP;
-	}
+	wf_ready_init(machine);
 }
 
 /* Make a copied block usable with this process' plan. */
@@ -448,12 +446,16 @@ wf_machine_init(void *memory, const WfPlan *plan)
 
 	for (step = 0; step < plan->nsteps; step++)
 	{
-		if (plan->steps[step].disabled)
+		const WfPlanStep *plan_step = &plan->steps[step];
+
+		Assert(!plan_step->finally ||
+			   plan_step->nconstraints + plan_step->nedges == 0);
+		if (plan_step->disabled)
 			end_step(machine, step, WF_STEP_SKIPPED, WF_REASON_DISABLED);
-		else if (plan->steps[step].nconstraints == 0)
+		else if (!plan_step->finally && plan_step->nconstraints == 0)
 		{
 			found = true;
-			make_startable(machine, step);
+			make_ready(machine, step);
 		}
 	}
 	machine->nothing_to_run = !found;
@@ -467,224 +469,125 @@ wf_machine_init(void *memory, const WfPlan *plan)
 
 /*
  * An end that was reported before changes nothing, so a driver that cannot
- * tell may report it again.
+ * tell may report it again, as long as the next attempt has not begun.
  */
 void
-wf_machine_step_ended(WfMachine *machine, int32 step, WfStepStatus status)
+wf_machine_step_ended(WfMachine *machine, int32 step, WfStepStatus status,
+					  int sqlstate)
 {
-	ConnectionState *connection;
-
 	Assert(step >= 0 && step < machine->plan->nsteps);
 	Assert(status == WF_STEP_SUCCEEDED || status == WF_STEP_FAILED ||
 		   status == WF_STEP_CANCELLED);
-	if (machine->steps[step].status != WF_STEP_RUNNING)
+	if (machine->steps[step].status != WF_STEP_RUNNING ||
+		machine->steps[step].wait != WAIT_NOTHING)
 		return;
 
-	machine->running--;
-	connection = step_connection(machine, step);
-	if (connection)
-		connection_release(machine, connection);
-
-	/* Failure of the package comes before the dependents (R67). */
-	if (status == WF_STEP_FAILED ||
-		(status == WF_STEP_CANCELLED && !machine->stopped))
-		note_failure(machine, step);
-	end_step(machine, step, status, WF_REASON_NONE);
+	if (status == WF_STEP_FAILED && may_retry(machine, step, sqlstate))
+	{
+		await(machine, step, WAIT_SET_TIMER, &machine->timers);
+		return;
+	}
+	end_running(machine, step, status);
 	settle(machine);
+}
+
+/*
+ * An answer that comes after the package has failed is still the truth: if it
+ * is an error, a step has failed, and a step that its condition skips would
+ * have been skipped anyhow.  After an interruption an error is taken for the
+ * interruption's.
+ */
+void
+wf_machine_condition(WfMachine *machine, int32 step, WfCondition answer,
+					 int sqlstate)
+{
+	StepState  *state = &machine->steps[step];
+
+	Assert(step >= 0 && step < machine->plan->nsteps);
+	if (state->wait != WAIT_ANSWER)
+		return;
+
+	machine->evaluating--;
+	state->wait = WAIT_NOTHING;
+	if (answer == WF_CONDITION_FALSE)
+		end_step(machine, step, WF_STEP_SKIPPED, WF_REASON_CONDITION);
+	else if (answer == WF_CONDITION_ERROR && !machine->interrupted)
+	{
+		state->sqlstate = sqlstate;
+		note_failure(machine, step);
+		end_step(machine, step, WF_STEP_FAILED, WF_REASON_NONE);
+	}
+	else if (answer == WF_CONDITION_TRUE && !machine->halted)
+		make_startable(machine, step);
+	else if (answer == WF_CONDITION_NULL && !machine->halted)
+		await(machine, step, WAIT_SET_TIMER, &machine->timers);
+	settle(machine);
+}
+
+/* Whoever waited may have ended meanwhile, or may no longer start. */
+void
+wf_machine_timer(WfMachine *machine, int32 step)
+{
+	StepState  *state = &machine->steps[step];
+
+	Assert(step >= 0 && step < machine->plan->nsteps);
+	if (state->wait != WAIT_TIMER)
+		return;
+
+	if (state->status == WF_STEP_RUNNING)
+		await(machine, step, WAIT_ATTEMPT, &machine->retries);
+	else
+		await(machine, step, WAIT_ASK, &machine->conditions);
 }
 
 void
 wf_machine_stop(WfMachine *machine)
 {
-	if (machine->over || machine->stopped)
+	if (machine->phase == PHASE_OVER || machine->interrupted)
 		return;
 
-	machine->stopped = true;
+	if (machine->phase == PHASE_GRAPH)
+		machine->stopped = true;
+	interrupt(machine);
+}
+
+/*
+ * The time-out is one of the graph: when it comes while the finally steps
+ * run, the result was reached in time.
+ */
+void
+wf_machine_fail(WfMachine *machine)
+{
+	if (machine->phase != PHASE_GRAPH || machine->interrupted)
+		return;
+
+	machine->failed_by_driver = !machine->failed;
+	machine->failed = true;
+	interrupt(machine);
+}
+
+void
+wf_machine_pause(WfMachine *machine)
+{
+	if (machine->phase != PHASE_OVER && !machine->interrupted)
+		machine->paused = true;
+}
+
+void
+wf_machine_resume(WfMachine *machine)
+{
+	int32		step;
+
+	if (!machine->paused)
+		return;
+
+	machine->paused = false;
+	while (!machine->halted &&
+		   (step = queue_pop_waiting(machine, &machine->held,
+									 WAIT_RESUME)) != NO_STEP)
+	{
+		machine->steps[step].wait = WAIT_NOTHING;
+		make_startable(machine, step);
+	}
 	settle(machine);
-}
-
-/*
- * Actions.
- */
-
-static void
-set_action(const WfMachine *machine, WfAction *action, WfActionType type,
-		   int32 step)
-{
-	memset(action, 0, sizeof(WfAction));
-	action->type = type;
-	action->step = step;
-	if (step != NO_STEP)
-		action->attempt = machine->steps[step].attempt;
-	action->error_step = NO_STEP;
-}
-
-/* The next step of the log that ended without being executed. */
-static bool
-next_record(WfMachine *machine, WfAction *action)
-{
-	while (machine->nreported < machine->nended)
-	{
-		int32		step = machine_log(machine)[machine->nreported++];
-		StepState  *state = &machine->steps[step];
-
-		if (state->status != WF_STEP_SKIPPED &&
-			machine->plan->steps[step].kind != WF_KIND_NONE)
-			continue;
-
-		set_action(machine, action, WF_ACT_RECORD, step);
-		action->status = state->status;
-		action->reason = state->reason;
-		return true;
-	}
-	return false;
-}
-
-/* After a stop, the next step that is still running. */
-static bool
-next_cancel(WfMachine *machine, WfAction *action)
-{
-	if (!machine->stopped)
-		return false;
-
-	while (machine->ncancelled < machine->plan->nsteps)
-	{
-		int32		step = machine->ncancelled++;
-
-		if (machine->steps[step].status == WF_STEP_RUNNING)
-		{
-			set_action(machine, action, WF_ACT_CANCEL, step);
-			return true;
-		}
-	}
-	return false;
-}
-
-static void
-start_step(WfMachine *machine, int32 step)
-{
-	StepState  *state = &machine->steps[step];
-
-	state->status = WF_STEP_RUNNING;
-	state->attempt++;
-	machine->running++;
-}
-
-/* The next step for which there is a place and a connection. */
-static bool
-next_start(WfMachine *machine, WfAction *action)
-{
-	while (!is_halted(machine) && machine->nheap > 0 &&
-		   machine->running < machine->plan->max_concurrent_steps)
-	{
-		int32		step = heap_pop(machine);
-		ConnectionState *connection = step_connection(machine, step);
-
-		if (connection && connection->user != NO_STEP)
-		{
-			connection_wait(machine, connection, step);
-			continue;
-		}
-
-		if (connection)
-			connection_take(machine, connection, step);
-		start_step(machine, step);
-		set_action(machine, action,
-				   machine->plan->steps[step].kind == WF_KIND_PACKAGE ?
-				   WF_ACT_CHILD : WF_ACT_EXECUTE, step);
-		return true;
-	}
-	return false;
-}
-
-static bool
-next_end(WfMachine *machine, WfAction *action)
-{
-	if (!machine->over || machine->ended)
-		return false;
-
-	machine->ended = true;
-	set_action(machine, action, WF_ACT_END, NO_STEP);
-	if (machine->stopped)
-		action->run_status = WF_RUN_CANCELLED;
-	else if (machine->failed || machine->nothing_to_run)
-		action->run_status = WF_RUN_FAILED;
-	else
-		action->run_status = WF_RUN_SUCCEEDED;
-	action->error_step = machine->error_step;
-	action->failed_steps = machine->failed_steps;
-	action->nothing_to_run = machine->nothing_to_run;
-	return true;
-}
-
-bool
-wf_machine_next(WfMachine *machine, WfAction *action)
-{
-	return next_record(machine, action) ||
-		next_cancel(machine, action) ||
-		next_start(machine, action) ||
-		next_end(machine, action);
-}
-
-/*
- * What the views show.
- */
-
-WfStepStatus
-wf_machine_step_status(const WfMachine *machine, int32 step)
-{
-	return machine->steps[step].status;
-}
-
-WfReason
-wf_machine_step_reason(const WfMachine *machine, int32 step)
-{
-	return machine->steps[step].reason;
-}
-
-int32
-wf_machine_step_attempt(const WfMachine *machine, int32 step)
-{
-	return machine->steps[step].attempt;
-}
-
-int32
-wf_machine_running(const WfMachine *machine)
-{
-	return machine->running;
-}
-
-int32
-wf_machine_failed_steps(const WfMachine *machine)
-{
-	return machine->failed_steps;
-}
-
-int32
-wf_machine_error_step(const WfMachine *machine)
-{
-	return machine->error_step;
-}
-
-/* True when WF_ACT_END has been taken out, not before. */
-bool
-wf_machine_ended(const WfMachine *machine)
-{
-	return machine->ended;
-}
-
-/* The connection is the only obstacle: a step more would be allowed (R42). */
-bool
-wf_machine_waits_for_connection(const WfMachine *machine, int32 step)
-{
-	const StepState *state = &machine->steps[step];
-	ConnectionState *connection;
-
-	if (state->status != WF_STEP_WAITING || !state->startable ||
-		is_halted(machine) ||
-		machine->running >= machine->plan->max_concurrent_steps)
-		return false;
-
-	connection = step_connection(unconstify(WfMachine *, machine), step);
-	return connection && connection->user != NO_STEP;
 }

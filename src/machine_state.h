@@ -1,0 +1,203 @@
+/*-------------------------------------------------------------------------
+ *
+ * machine_state.h
+ *	  The state of the run machine, for the files that it is made of.
+ *
+ * machine.c has the events and the rules by which one thing follows from
+ * another, machine_ready.c the steps that could start and what they compete
+ * for, machine_action.c what is read off the state for the driver, and
+ * machine_view.c what is read off it for the views.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef WF_MACHINE_STATE_H
+#define WF_MACHINE_STATE_H
+
+#include "machine.h"
+
+#define NO_STEP		(-1)
+
+/* What a step waits for that only an event or the driver can bring. */
+typedef enum Wait
+{
+	WAIT_NOTHING,
+	WAIT_RESUME,				/* of kind none: the end of the pause */
+	WAIT_ASK,					/* WF_ACT_CONDITION to be taken out */
+	WAIT_ANSWER,				/* wf_machine_condition() */
+	WAIT_SET_TIMER,				/* WF_ACT_TIMER to be taken out */
+	WAIT_TIMER,					/* wf_machine_timer() */
+	WAIT_ATTEMPT				/* the next attempt to be taken out */
+} Wait;
+
+typedef struct StepState
+{
+	int32		open;			/* constraints not decided yet */
+	int32		attempt;		/* attempts started */
+	int32		next;			/* in the queue that it is in, or NO_STEP */
+	int32		sqlstate;		/* of its condition that failed, or 0 */
+	char		status;			/* a WfStepStatus */
+	char		reason;			/* a WfReason */
+	char		wait;			/* a Wait */
+	bool		ready;			/* constraints hold; stays set */
+	bool		in_heap;
+} StepState;
+
+/* A list of steps, linked by their `next`; a step is in one at a time. */
+typedef struct Queue
+{
+	int32		first;			/* or NO_STEP */
+	int32		last;
+} Queue;
+
+/*
+ * Whoever waits for a connection is in one of two queues, by its main_thread:
+ * those that wait for the main thread as well must not stand in the way of
+ * those that do not.
+ */
+typedef struct ConnectionState
+{
+	int32		user;			/* the running step that uses it, or NO_STEP */
+	Queue		waiters[2];		/* steps that met it in use, in that order */
+} ConnectionState;
+
+/* A part of the array of heaps. */
+typedef struct Heap
+{
+	int32		first;
+	int32		count;
+} Heap;
+
+typedef enum Phase
+{
+	PHASE_GRAPH,				/* the result is not fixed */
+	PHASE_FINALLY,				/* it is; the finally steps have their turn */
+	PHASE_OVER
+} Phase;
+
+/*
+ * Behind the steps follow, without gaps (all of it is made of int32), the
+ * connections, the two heaps in one array and the log of ended steps; that
+ * array and the log have room for every step.
+ */
+struct WfMachine
+{
+	const WfPlan *plan;
+	Heap		heaps[2];		/* startable steps, by their main_thread */
+	Queue		held;			/* of kind none, kept back by the pause */
+	Queue		conditions;		/* to be asked */
+	Queue		timers;			/* to be set */
+	Queue		retries;		/* attempts to be started */
+	int32		main_thread;	/* the running step with this flag, or
+								 * NO_STEP */
+	int32		nended;			/* length of the log */
+	int32		nsettled;		/* cursors in it */
+	int32		nreported;
+	int32		ncancelled;		/* steps looked at for cancellation */
+	int32		pending;		/* steps that are ready and have not started */
+	int32		evaluating;		/* conditions being evaluated */
+	int32		running;		/* steps in progress (R42) */
+	int32		failed_steps;
+	int32		error_step;		/* see wf_machine_error_step(); or NO_STEP */
+
+	/* the run; fixed together with the result */
+	bool		failed;			/* the package has failed (R45, R46) */
+	bool		failed_by_driver;	/* and no step was the cause */
+	bool		stopped;		/* somebody stopped the run */
+	bool		nothing_to_run; /* R48 */
+
+	/* the phase; these two start anew with the finally steps */
+	bool		halted;			/* no further step starts */
+	bool		interrupted;	/* and steps in progress are cancelled */
+
+	bool		paused;
+	bool		ended;			/* the driver knows that the run is over */
+	char		phase;			/* a Phase */
+	char		result;			/* a WfRunStatus */
+	StepState	steps[FLEXIBLE_ARRAY_MEMBER];
+};
+
+static inline ConnectionState *
+machine_connections(WfMachine *machine)
+{
+	return (ConnectionState *) (machine->steps + machine->plan->nsteps);
+}
+
+static inline int32 *
+machine_heaps(WfMachine *machine)
+{
+	return (int32 *) (machine_connections(machine) +
+					  machine->plan->nconnections);
+}
+
+static inline int32 *
+machine_log(WfMachine *machine)
+{
+	return machine_heaps(machine) + machine->plan->nsteps;
+}
+
+/* The connection that a step needs, or NULL. */
+static inline ConnectionState *
+step_connection(WfMachine *machine, int32 step)
+{
+	int32		connection = machine->plan->steps[step].connection;
+
+	if (connection < 0)
+		return NULL;
+	return &machine_connections(machine)[connection];
+}
+
+static inline void
+queue_init(Queue *queue)
+{
+	queue->first = NO_STEP;
+	queue->last = NO_STEP;
+}
+
+/* Append a step. */
+static inline void
+queue_push(WfMachine *machine, Queue *queue, int32 step)
+{
+	machine->steps[step].next = NO_STEP;
+	if (queue->first == NO_STEP)
+		queue->first = step;
+	else
+		machine->steps[queue->last].next = step;
+	queue->last = step;
+}
+
+/* Take the first step out, or return NO_STEP. */
+static inline int32
+queue_pop(WfMachine *machine, Queue *queue)
+{
+	int32		step = queue->first;
+
+	if (step != NO_STEP)
+		queue->first = machine->steps[step].next;
+	return step;
+}
+
+/*
+ * Take out the first step that waits for `wait`, or return NO_STEP.  A step
+ * that ended while it was in a queue is left there, to be passed over here:
+ * it never enters another one.
+ */
+static inline int32
+queue_pop_waiting(WfMachine *machine, Queue *queue, Wait wait)
+{
+	int32		step;
+
+	do
+		step = queue_pop(machine, queue);
+	while (step != NO_STEP && (Wait) machine->steps[step].wait != wait);
+	return step;
+}
+
+/* machine_ready.c; see there */
+extern void wf_ready_init(WfMachine *machine);
+extern void wf_ready_clear(WfMachine *machine);
+extern void wf_ready_push(WfMachine *machine, int32 step);
+extern int32 wf_ready_pop(WfMachine *machine);
+extern void wf_ready_take(WfMachine *machine, int32 step);
+extern void wf_ready_release(WfMachine *machine, int32 step);
+
+#endif							/* WF_MACHINE_STATE_H */
