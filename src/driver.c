@@ -35,6 +35,7 @@
 
 #include "area.h"
 #include "catalog.h"
+#include "errors.h"
 #include "guc.h"
 #include "machine.h"
 #include "scheduler.h"
@@ -51,6 +52,7 @@ typedef struct ChildSessions
 struct WfDrivenRun
 {
 	int64		run_id;			/* the key */
+	WfScheduler *scheduler;
 	WfRun		run;
 	const WfPlan *plan;
 	MemoryContext context;
@@ -59,6 +61,9 @@ struct WfDrivenRun
 	WfRecord   *record;			/* NULL: nothing is on record */
 	Jsonb	   *variables;
 	dsa_pointer shared_variables;
+	List	   *old_variables;	/* dsa_pointer *: steps in progress may still
+								 * read them */
+	Jsonb	   *set_variables;	/* those that steps have set; NULL: none */
 
 	WfLiveRun  *live;
 	WfMachine  *machine;		/* in the area, under live->lock */
@@ -74,9 +79,9 @@ struct WfDrivenRun
 	bool		force;
 	Oid			stopped_by;
 	char	   *stop_reason;
-	char	   *error_path;
-	int			sqlstate;
-	char	   *message;
+	List	   *errors;			/* of steps: WfStepError */
+	int			sqlstate;		/* of what made the driver fail the run */
+	const char *message;
 
 	bool		dirty;
 	dlist_node	dirty_link;
@@ -111,11 +116,19 @@ static void carry_on(WfScheduler *s, WfDrivenRun *r);
 static void record_passed(WfDrivenRun *r, const WfAction *action);
 static void execute(WfScheduler *s, WfDrivenRun *r, const WfAction *action);
 static bool answered(WfScheduler *s, WfDrivenRun *r, const WfAction *action);
+static void keep_for_later(WfDrivenRun *r, const WfAction *action);
+static void fill_entry(WfDrivenRun *r, int entry, const WfAction *action,
+					   WfEntryKind kind);
+static void take_variables(WfScheduler *s, WfDrivenRun *r, Jsonb *variables);
 static void hand_out_step(WfScheduler *s, WfDrivenRun *r,
 						  const WfAction *action);
+static void hand_out_condition(WfScheduler *s, WfDrivenRun *r,
+							   const WfAction *action);
+static void set_timer(WfScheduler *s, WfDrivenRun *r, const WfAction *action);
 static void step_ended(WfScheduler *s, WfDrivenRun *r, int32 step,
 					   WfStepStatus status, int sqlstate, const char *path,
 					   const char *message);
+static void show_error(WfScheduler *s, WfDrivenRun *r);
 static void write_and_end_step(WfScheduler *s, WfDrivenRun *r, int32 step,
 							   WfStepStatus status, int sqlstate,
 							   const char *message);
@@ -144,7 +157,9 @@ static void cancel_step(WfScheduler *s, WfDrivenRun *r,
 						const WfAction *action);
 static void cancel_child(WfScheduler *s, WfDrivenRun *r, int32 step);
 static void end_run(WfScheduler *s, WfDrivenRun *r, const WfAction *action);
-static void write_end(WfDrivenRun *r, const WfAction *action);
+static void release_session(WfScheduler *s, WfDrivenRun *r, int slot);
+static void describe_end(WfDrivenRun *r, const WfAction *action,
+						 WfRunOutcome *outcome);
 static void release(WfScheduler *s, WfDrivenRun *r);
 static const WfPlan *current_plan(const WfPackageRow *package);
 static int	bound_of(const WfPlan *plan, int level);
@@ -239,6 +254,7 @@ wf_driver_begin(WfScheduler *s, const WfRun *run, bool replay, int sessions)
 	int			i;
 
 	r->run_id = run->run_id;
+	r->scheduler = s;
 	r->run = *run;
 	r->context = context;
 	r->plan = wf_plan_get(run->package_id, run->version);
@@ -264,6 +280,16 @@ wf_driver_begin(WfScheduler *s, const WfRun *run, bool replay, int sessions)
 
 	entry = hash_search(s->driven, &r->run_id, HASH_ENTER, NULL);
 	entry->run = r;
+	if (r->plan->timeout_ms > 0)
+	{
+		WfTimer		timer = {.kind = WF_TIMER_RUN_TIMEOUT,
+			.run_id = r->run_id,
+			.at = TimestampTzPlusMilliseconds(r->live->started_at,
+											  r->plan->timeout_ms)
+		};
+
+		wf_timers_add(&s->timers, &timer);
+	}
 	mark_dirty(s, r);
 	MemoryContextSwitchTo(old);
 }
@@ -354,6 +380,12 @@ carry_on(WfScheduler *s, WfDrivenRun *r)
 			case WF_ACT_CHILD:
 				execute(s, r, &action);
 				break;
+			case WF_ACT_CONDITION:
+				hand_out_condition(s, r, &action);
+				break;
+			case WF_ACT_TIMER:
+				set_timer(s, r, &action);
+				break;
 			case WF_ACT_CANCEL:
 				cancel_step(s, r, &action);
 				break;
@@ -381,6 +413,13 @@ record_passed(WfDrivenRun *r, const WfAction *action)
 	outcome.rows = -1;
 	if (action->attempt > 0)
 		outcome.started_at = outcome.finished_at = GetCurrentTimestamp();
+	if (action->sqlstate != 0)
+	{
+		const WfStepError *error = wf_errors_get(r->errors, action->step);
+
+		outcome.sqlstate = action->sqlstate;
+		outcome.message = error == NULL ? NULL : error->message;
+	}
 	wf_history_insert_step_outcome(&outcome);
 }
 
@@ -408,9 +447,61 @@ answered(WfScheduler *s, WfDrivenRun *r, const WfAction *action)
 	LWLockAcquire(&r->live->lock, LW_EXCLUSIVE);
 	r->steps[action->step].started_at = outcome->started_at;
 	LWLockRelease(&r->live->lock);
+	if (outcome->variables != NULL)
+		take_variables(s, r, outcome->variables);
 	step_ended(s, r, action->step, outcome->status, outcome->sqlstate, NULL,
 			   outcome->message);
 	return true;
+}
+
+/* A step has set variables of the run. */
+static void
+take_variables(WfScheduler *s, WfDrivenRun *r, Jsonb *variables)
+{
+	MemoryContext old = MemoryContextSwitchTo(r->context);
+	dsa_pointer *old_pointer;
+
+	r->set_variables = r->set_variables == NULL ?
+		wf_variables_merge(variables, variables) :
+		wf_variables_merge(r->set_variables, variables);
+	r->variables = wf_variables_merge(r->variables, variables);
+	old_pointer = palloc(sizeof(dsa_pointer));
+	*old_pointer = r->shared_variables;
+	r->old_variables = lappend(r->old_variables, old_pointer);
+	r->shared_variables = wf_area_put_jsonb(s->area, r->variables);
+	MemoryContextSwitchTo(old);
+}
+
+/* There is no free entry for an action now. */
+static void
+keep_for_later(WfDrivenRun *r, const WfAction *action)
+{
+	MemoryContext old = MemoryContextSwitchTo(r->context);
+	WfAction   *copy = palloc(sizeof(WfAction));
+
+	*copy = *action;
+	r->backlog = lappend(r->backlog, copy);
+	MemoryContextSwitchTo(old);
+}
+
+/* Fill an entry for a step. */
+static void
+fill_entry(WfDrivenRun *r, int entry, const WfAction *action,
+		   WfEntryKind kind)
+{
+	WfEntry    *e = &r->scheduler->database->entries[entry];
+
+	e->kind = kind;
+	e->role = r->run.owner;
+	e->package_id = r->run.package_id;
+	e->version = r->run.version;
+	e->run_id = r->run_id;
+	e->step = action->step;
+	e->attempt = action->attempt;
+	e->variables = r->shared_variables;
+	LWLockAcquire(&r->live->lock, LW_EXCLUSIVE);
+	r->steps[action->step].entry = entry;
+	LWLockRelease(&r->live->lock);
 }
 
 /* Hand a step to a worker. */
@@ -420,33 +511,101 @@ hand_out_step(WfScheduler *s, WfDrivenRun *r, const WfAction *action)
 	int			connection = r->plan->steps[action->step].connection;
 	int			slot = connection >= 0 ? r->slots[connection] : -1;
 	int			entry = wf_entry_alloc(s->database, true);
-	WfEntry    *e;
 
 	if (entry < 0)
 	{
-		MemoryContext old = MemoryContextSwitchTo(r->context);
-		WfAction   *copy = palloc(sizeof(WfAction));
-
-		*copy = *action;
-		r->backlog = lappend(r->backlog, copy);
-		MemoryContextSwitchTo(old);
+		keep_for_later(r, action);
 		return;
 	}
-	e = &s->database->entries[entry];
-	e->kind = WF_ENTRY_STEP;
-	e->role = r->run.owner;
-	e->package_id = r->run.package_id;
-	e->version = r->run.version;
-	e->run_id = r->run_id;
-	e->step = action->step;
-	e->attempt = action->attempt;
-	e->variables = r->shared_variables;
-	e->bind = (connection >= 0 && slot < 0);
-
-	LWLockAcquire(&r->live->lock, LW_EXCLUSIVE);
-	r->steps[action->step].entry = entry;
-	LWLockRelease(&r->live->lock);
+	fill_entry(r, entry, action, WF_ENTRY_STEP);
+	s->database->entries[entry].bind = (connection >= 0 && slot < 0);
 	wf_scheduler_hand_out(s, entry, WF_READY_GOING, slot);
+}
+
+/* Have a condition evaluated by any worker of the owner. */
+static void
+hand_out_condition(WfScheduler *s, WfDrivenRun *r, const WfAction *action)
+{
+	int			entry = wf_entry_alloc(s->database, true);
+
+	if (entry < 0)
+	{
+		keep_for_later(r, action);
+		return;
+	}
+	fill_entry(r, entry, action, WF_ENTRY_CONDITION);
+	wf_scheduler_hand_out(s, entry, WF_READY_GOING, -1);
+}
+
+/* Event: an entry of kind CONDITION is done. */
+void
+wf_driver_condition_done(WfScheduler *s, int entry)
+{
+	WfEntry    *e = &s->database->entries[entry];
+	char	   *path;
+	char	   *message;
+
+	wf_area_get_error(s->area, e->error, &path, &message);
+	wf_driver_condition_known(s, entry, e->status, e->sqlstate, message);
+}
+
+/* Event: the condition that an entry asks for came to this. */
+void
+wf_driver_condition_known(WfScheduler *s, int entry, char answer,
+						  int sqlstate, const char *message)
+{
+	WfEntry    *e = &s->database->entries[entry];
+	WfDrivenRun *r = wf_driver_find(s, e->run_id);
+
+	if (r == NULL)
+		return;
+	if (answer == WF_CONDITION_ERROR && message != NULL)
+		wf_errors_set(&r->errors, r->context, e->step,
+					  r->plan->steps[e->step].name, sqlstate, NULL, message);
+	LWLockAcquire(&r->live->lock, LW_EXCLUSIVE);
+	r->steps[e->step].entry = -1;
+	wf_machine_condition(r->machine, e->step, answer, sqlstate);
+	show_error(s, r);
+	LWLockRelease(&r->live->lock);
+	mark_dirty(s, r);
+}
+
+/* The machine wants to hear of a step after a while. */
+static void
+set_timer(WfScheduler *s, WfDrivenRun *r, const WfAction *action)
+{
+	const WfStepOutcome *outcome =
+	wf_history_find_outcome(r->record, action->step, action->attempt);
+	WfTimer		timer = {.kind = WF_TIMER_STEP, .run_id = r->run_id,
+	.step = action->step};
+
+	/* after a restart, the wait that had begun goes on */
+	timer.at = TimestampTzPlusMilliseconds(
+										   outcome != NULL && outcome->finished_at != 0 ?
+										   outcome->finished_at : GetCurrentTimestamp(),
+										   action->delay_ms);
+	wf_timers_add(&s->timers, &timer);
+}
+
+/* Event: a timer of a step, or of the whole run, is due. */
+void
+wf_driver_timer(WfScheduler *s, const WfTimer *timer)
+{
+	WfDrivenRun *r = wf_driver_find(s, timer->run_id);
+
+	if (r == NULL)
+		return;
+	LWLockAcquire(&r->live->lock, LW_EXCLUSIVE);
+	if (timer->kind == WF_TIMER_STEP)
+		wf_machine_timer(r->machine, timer->step);
+	else
+	{
+		wf_machine_fail(r->machine);
+		r->sqlstate = ERRCODE_QUERY_CANCELED;
+		r->message = "the run exceeded the timeout of its package";
+	}
+	LWLockRelease(&r->live->lock);
+	mark_dirty(s, r);
 }
 
 /* There may be free entries now for steps that found none. */
@@ -459,8 +618,13 @@ retry_backlog(WfScheduler *s, WfDrivenRun *r)
 	r->backlog = NIL;
 	foreach(lc, backlog)
 	{
-		hand_out_step(s, r, lfirst(lc));
-		pfree(lfirst(lc));
+		WfAction   *action = lfirst(lc);
+
+		if (action->type == WF_ACT_CONDITION)
+			hand_out_condition(s, r, action);
+		else
+			hand_out_step(s, r, action);
+		pfree(action);
 	}
 	list_free(backlog);
 }
@@ -470,32 +634,31 @@ static void
 step_ended(WfScheduler *s, WfDrivenRun *r, int32 step, WfStepStatus status,
 		   int sqlstate, const char *path, const char *message)
 {
-	const char *name = r->plan->steps[step].name;
-
-	if (status == WF_STEP_FAILED && r->message == NULL && message != NULL)
-	{
-		MemoryContext old = MemoryContextSwitchTo(r->context);
-
-		r->error_path = path == NULL ? pstrdup(name) :
-			psprintf("%s/%s", name, path);
-		r->sqlstate = sqlstate;
-		r->message = pstrdup(message);
-		MemoryContextSwitchTo(old);
-	}
+	if (status == WF_STEP_FAILED && message != NULL)
+		wf_errors_set(&r->errors, r->context, step, r->plan->steps[step].name,
+					  sqlstate, path, message);
 	LWLockAcquire(&r->live->lock, LW_EXCLUSIVE);
-	if (r->message != NULL && r->live->sqlstate == 0)
-	{
-		r->live->sqlstate = r->sqlstate;
-		r->live->error = wf_area_put_error(s->area, r->error_path,
-										   r->message);
-	}
 	r->steps[step].entry = -1;
 	r->steps[step].child_run_id = 0;
 	r->steps[step].finished_at = GetCurrentTimestamp();
 	wf_machine_step_ended(r->machine, step, status, sqlstate);
+	show_error(s, r);
 	LWLockRelease(&r->live->lock);
 	give_back_sessions(s, r, step);
 	mark_dirty(s, r);
+}
+
+/* Let the views show the run's error from the first failure on.  Lock held. */
+static void
+show_error(WfScheduler *s, WfDrivenRun *r)
+{
+	const WfStepError *error =
+	wf_errors_get(r->errors, wf_machine_error_step(r->machine));
+
+	if (error == NULL || r->live->sqlstate != 0)
+		return;
+	r->live->sqlstate = error->sqlstate;
+	r->live->error = wf_area_put_error(s->area, error->path, error->message);
 }
 
 /* Write the outcome of an attempt that no worker has written, and feed it. */
@@ -533,6 +696,8 @@ wf_driver_step_done(WfScheduler *s, int entry)
 	if (e->bind)
 		r->slots[r->plan->steps[e->step].connection] = e->slot;
 	wf_area_get_error(s->area, e->error, &path, &message);
+	if (DsaPointerIsValid(e->set_variables))
+		take_variables(s, r, wf_area_get_jsonb(s->area, e->set_variables));
 	LWLockAcquire(&r->live->lock, LW_EXCLUSIVE);
 	r->steps[e->step].started_at = e->started_at;
 	LWLockRelease(&r->live->lock);
@@ -882,6 +1047,14 @@ cancel_step(WfScheduler *s, WfDrivenRun *r, const WfAction *action)
 		list_free_deep(r->backlog);
 		r->backlog = NIL;
 	}
+	if (action->attempt == 0)
+	{
+		step->entry = -1;
+		LWLockAcquire(&r->live->lock, LW_EXCLUSIVE);
+		wf_machine_condition(r->machine, action->step, WF_CONDITION_NULL, 0);
+		LWLockRelease(&r->live->lock);
+		return;
+	}
 	write_and_end_step(s, r, action->step, WF_STEP_CANCELLED,
 					   ERRCODE_QUERY_CANCELED,
 					   "the run was stopped before the step began");
@@ -926,60 +1099,74 @@ end_run(WfScheduler *s, WfDrivenRun *r, const WfAction *action)
 {
 	WfStepStatus status = wf_history_step_status(action->run_status,
 												 r->parent_stops);
+	WfRunOutcome outcome = {0};
 	int			i;
 
-	write_end(r, action);
+	describe_end(r, action, &outcome);
+	wf_history_end_run(&r->run, &outcome, r->parent_stops);
 	wf_scheduler_note_end(s, r->run_id);
 	for (i = 0; i < r->plan->nconnections; i++)
-	{
-		int			entry;
-
-		if (r->slots[i] < 0)
-			continue;
-		entry = wf_entry_alloc(s->database, true);
-		if (entry < 0)
-			elog(ERROR, "no free entry to release a session with");
-		s->database->entries[entry].kind = WF_ENTRY_RELEASE;
-		s->database->entries[entry].role = r->run.owner;
-		wf_scheduler_hand_out(s, entry, WF_READY_GOING, r->slots[i]);
-	}
+		release_session(s, r, r->slots[i]);
 	if (r->parent != NULL && action->run_status == WF_RUN_CANCELLED)
 		step_ended(s, r->parent, r->run.parent_step, status,
 				   ERRCODE_QUERY_CANCELED, NULL, WF_CHILD_CANCELLED);
 	else if (r->parent != NULL)
-		step_ended(s, r->parent, r->run.parent_step, status, r->sqlstate,
-				   r->error_path, r->message);
+		step_ended(s, r->parent, r->run.parent_step, status, outcome.sqlstate,
+				   outcome.error_path, outcome.message);
 	release(s, r);
 }
 
+/* The worker that stands for a session of the run is free again. */
 static void
-write_end(WfDrivenRun *r, const WfAction *action)
+release_session(WfScheduler *s, WfDrivenRun *r, int slot)
 {
-	WfRunOutcome outcome = {
-		.run_id = r->run_id,
-		.status = action->run_status,
-		.started_at = r->live->started_at,
-		.finished_at = GetCurrentTimestamp(),
-		.failed_steps = action->failed_steps
-	};
+	int			entry;
 
+	if (slot < 0)
+		return;
+	entry = wf_entry_alloc(s->database, true);
+	if (entry < 0)
+		elog(ERROR, "no free entry to release a session with");
+	s->database->entries[entry].kind = WF_ENTRY_RELEASE;
+	s->database->entries[entry].role = r->run.owner;
+	wf_scheduler_hand_out(s, entry, WF_READY_GOING, slot);
+}
+
+/* How the run ended. */
+static void
+describe_end(WfDrivenRun *r, const WfAction *action, WfRunOutcome *outcome)
+{
+	const WfStepError *error = wf_errors_get(r->errors, action->error_step);
+
+	outcome->run_id = r->run_id;
+	outcome->status = action->run_status;
+	outcome->started_at = r->live->started_at;
+	outcome->finished_at = GetCurrentTimestamp();
+	outcome->failed_steps = action->failed_steps;
+	outcome->variables = r->set_variables;
+	if (outcome->status == WF_RUN_CANCELLED)
+	{
+		outcome->stopped_by = r->stopped_by;
+		outcome->stop_reason = r->stop_reason;
+	}
+	if (outcome->status != WF_RUN_FAILED)
+		return;
 	if (action->nothing_to_run)
 	{
-		r->sqlstate = ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE;
-		r->message = pstrdup(WF_NOTHING_TO_RUN);
+		outcome->sqlstate = ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE;
+		outcome->message = WF_NOTHING_TO_RUN;
 	}
-	if (outcome.status == WF_RUN_FAILED)
+	else if (action->failed_by_driver)
 	{
-		outcome.error_path = r->error_path;
-		outcome.sqlstate = r->sqlstate;
-		outcome.message = r->message;
+		outcome->sqlstate = r->sqlstate;
+		outcome->message = r->message;
 	}
-	if (outcome.status == WF_RUN_CANCELLED)
+	else if (error != NULL)
 	{
-		outcome.stopped_by = r->stopped_by;
-		outcome.stop_reason = r->stop_reason;
+		outcome->error_path = error->path;
+		outcome->sqlstate = error->sqlstate;
+		outcome->message = error->message;
 	}
-	wf_history_end_run(&r->run, &outcome, r->parent_stops);
 }
 
 /* Forget a run that has ended. */
@@ -989,6 +1176,7 @@ release(WfScheduler *s, WfDrivenRun *r)
 	dsa_pointer machine = r->live->machine;
 	dsa_pointer steps = r->live->steps;
 	dsa_pointer error = r->live->error;
+	ListCell   *lc;
 
 	if (r->dirty)
 		dlist_delete(&r->dirty_link);
@@ -999,6 +1187,8 @@ release(WfScheduler *s, WfDrivenRun *r)
 	wf_area_free(s->area, &steps);
 	wf_area_free(s->area, &error);
 	wf_area_free(s->area, &r->shared_variables);
+	foreach(lc, r->old_variables)
+		wf_area_free(s->area, lfirst(lc));
 	hash_search(s->driven, &r->run_id, HASH_REMOVE, NULL);
 	MemoryContextDelete(r->context);
 }

@@ -32,6 +32,7 @@
 
 #include "area.h"
 #include "catalog.h"
+#include "errors.h"
 #include "history.h"
 #include "inline.h"
 #include "machine.h"
@@ -48,6 +49,7 @@ typedef struct InlineRun
 	WfRecord   *record;			/* NULL: nothing is on record */
 	WfStepCall	call;
 	bool		in_transaction; /* the one that read the run is still open */
+	bool		session_used;	/* a step has been executed in it */
 	bool		stopping;
 
 	WfMachine  *machine;
@@ -59,10 +61,9 @@ typedef struct InlineRun
 	int			npassed;
 	int			passed_size;
 
-	/* the first error, which is the run's if the run fails */
-	const char *error_path;
-	int			sqlstate;
-	const char *message;
+	List	   *errors;			/* of steps: WfStepError */
+	Jsonb	   *set_variables;	/* those that steps have set; NULL: none */
+	Jsonb	   *last_variables; /* by the step that is being committed */
 	TimestampTz started_at;
 	bool		end_written;
 } InlineRun;
@@ -79,6 +80,9 @@ static void cancel_next(InlineRun *r);
 static void record_failure(InlineRun *r, WfStepOutcome *outcome);
 static void stop_if_asked(InlineRun *r);
 static void note_error(InlineRun *r, const WfStepOutcome *outcome);
+static void take_variables(InlineRun *r, Jsonb *variables);
+static Jsonb *all_set_variables(const InlineRun *r);
+static void describe_error(const InlineRun *r, WfRunOutcome *outcome);
 static void write_passed(InlineRun *r);
 static void write_end(InlineRun *r);
 static void finish(InlineRun *r);
@@ -137,6 +141,7 @@ begin(InlineRun *r)
 			 r->run.version, r->run.package_id);
 	if (r->entry->replay)
 		r->record = wf_history_read_record(r->run.run_id);
+	r->call.keep_session = true;
 	r->call.run_id = r->run.run_id;
 	r->call.plan = r->plan;
 	r->call.variables = wf_variables_merge(r->plan->variables,
@@ -178,7 +183,10 @@ advance(InlineRun *r)
 				answer_from_record(r, outcome);
 				break;
 			case WF_ACT_CHILD:
-				elog(ERROR, "package step in an inline run");
+			case WF_ACT_CONDITION:
+			case WF_ACT_TIMER:
+				elog(ERROR, "action %d in an inline run",
+					 (int) r->next.type);
 				break;
 			case WF_ACT_END:
 				return;
@@ -191,6 +199,7 @@ static void
 answer_from_record(InlineRun *r, const WfStepOutcome *outcome)
 {
 	note_error(r, outcome);
+	take_variables(r, outcome->variables);
 	wf_machine_step_ended(r->machine, outcome->step, outcome->status,
 						  outcome->sqlstate);
 }
@@ -243,6 +252,9 @@ execute_next(InlineRun *r)
 		cancel_next(r);
 		return;
 	}
+	if (r->session_used && r->plan->steps[r->next.step].connection < 0)
+		wf_session_reset();		/* P2: a session of its own */
+	r->session_used = true;
 	r->call.step = r->next.step;
 	r->call.attempt = r->next.attempt;
 	entry->step_started_at = GetCurrentTimestamp();
@@ -251,13 +263,18 @@ execute_next(InlineRun *r)
 
 	memcpy(r->saved_machine, r->machine, wf_machine_size(r->plan));
 	r->in_transaction = false;
+	r->last_variables = NULL;
 	if (wf_session_execute(&r->call, in_transaction, write_success, r,
 						   &outcome))
+	{
 		r->npassed = 0;
+		take_variables(r, outcome.variables);
+	}
 	else
 	{
 		memcpy(r->machine, r->saved_machine, wf_machine_size(r->plan));
 		r->npassed = saved_npassed;
+		r->last_variables = NULL;
 		r->stopping = saved_stopping;
 		r->end_written = false;
 		if (entry->cancel && outcome.sqlstate == ERRCODE_QUERY_CANCELED)
@@ -275,6 +292,7 @@ write_success(const WfStepOutcome *outcome, void *arg)
 	InlineRun  *r = arg;
 
 	wf_history_insert_step_outcome(outcome);
+	r->last_variables = outcome->variables;
 	wf_machine_step_ended(r->machine, outcome->step, WF_STEP_SUCCEEDED, 0);
 	stop_if_asked(r);
 	advance(r);
@@ -334,19 +352,29 @@ stop_if_asked(InlineRun *r)
 	}
 }
 
-/* Keep the first error: if the run fails, it is the run's. */
+/* Keep the error of a step: it may be the run's. */
 static void
 note_error(InlineRun *r, const WfStepOutcome *outcome)
 {
+	if (outcome->status == WF_STEP_FAILED && outcome->message != NULL)
+		wf_errors_set(&r->errors, run_context, outcome->step,
+					  r->plan->steps[outcome->step].name, outcome->sqlstate,
+					  NULL, outcome->message);
+}
+
+/* A step has set variables of the run. */
+static void
+take_variables(InlineRun *r, Jsonb *variables)
+{
 	MemoryContext old;
 
-	if (outcome->status != WF_STEP_FAILED || r->message != NULL ||
-		outcome->message == NULL)
+	if (variables == NULL)
 		return;
 	old = MemoryContextSwitchTo(run_context);
-	r->error_path = r->plan->steps[outcome->step].name;
-	r->sqlstate = outcome->sqlstate;
-	r->message = pstrdup(outcome->message);
+	r->call.variables = wf_variables_merge(r->call.variables, variables);
+	r->set_variables = r->set_variables == NULL ?
+		wf_variables_merge(variables, variables) :
+		wf_variables_merge(r->set_variables, variables);
 	MemoryContextSwitchTo(old);
 }
 
@@ -369,20 +397,12 @@ write_end(InlineRun *r)
 		.status = r->next.run_status,
 		.started_at = r->started_at,
 		.finished_at = GetCurrentTimestamp(),
-		.failed_steps = r->next.failed_steps
+		.failed_steps = r->next.failed_steps,
+		.variables = all_set_variables(r)
 	};
 
-	if (r->next.nothing_to_run)
-	{
-		r->sqlstate = ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE;
-		r->message = WF_NOTHING_TO_RUN;
-	}
 	if (outcome.status == WF_RUN_FAILED)
-	{
-		outcome.error_path = r->error_path;
-		outcome.sqlstate = r->sqlstate;
-		outcome.message = r->message;
-	}
+		describe_error(r, &outcome);
 	if (outcome.status == WF_RUN_CANCELLED)
 	{
 		outcome.stopped_by = r->entry->stopped_by;
@@ -393,6 +413,35 @@ write_end(InlineRun *r)
 	}
 	wf_history_end_run(&r->run, &outcome, r->entry->parent_stops);
 	r->end_written = true;
+}
+
+/* What steps have set, with the step whose success is being committed. */
+static Jsonb *
+all_set_variables(const InlineRun *r)
+{
+	if (r->last_variables == NULL)
+		return r->set_variables;
+	return r->set_variables == NULL ? r->last_variables :
+		wf_variables_merge(r->set_variables, r->last_variables);
+}
+
+/* The error of a run that failed. */
+static void
+describe_error(const InlineRun *r, WfRunOutcome *outcome)
+{
+	const WfStepError *error = wf_errors_get(r->errors, r->next.error_step);
+
+	if (r->next.nothing_to_run)
+	{
+		outcome->sqlstate = ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE;
+		outcome->message = WF_NOTHING_TO_RUN;
+	}
+	else if (error != NULL)
+	{
+		outcome->error_path = error->path;
+		outcome->sqlstate = error->sqlstate;
+		outcome->message = error->message;
+	}
 }
 
 /* Write the end of a run that ended without a step that could carry it. */
@@ -413,12 +462,13 @@ static void
 publish(InlineRun *r)
 {
 	WfEntry    *entry = r->entry;
+	WfRunOutcome outcome = {0};
 
 	entry->status = r->next.run_status;
-	if (r->run.parent_run_id == 0 || r->message == NULL ||
-		entry->status != WF_RUN_FAILED)
+	if (r->run.parent_run_id == 0 || entry->status != WF_RUN_FAILED)
 		return;
-	entry->sqlstate = r->sqlstate;
+	describe_error(r, &outcome);
+	entry->sqlstate = outcome.sqlstate;
 	entry->error = wf_area_put_error(wf_area_attach(r->database),
-									 r->error_path, r->message);
+									 outcome.error_path, outcome.message);
 }

@@ -102,6 +102,7 @@ typedef struct WfPlan
 	WfPlanConnection *connections;
 
 	/* for the drivers; the machine does not look at these */
+	int64		timeout_ms;		/* of a run; 0: none */
 	Jsonb	   *settings;		/* for all steps: name -> value; NULL: none */
 	bool		inline_run;		/* at most one local session at any time, no
 								 * child, no timer: one worker runs it whole */

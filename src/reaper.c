@@ -42,6 +42,8 @@ wf_reaper_done(WfScheduler *s)
 			reap_run(s, entry);
 		else if (s->database->entries[entry].kind == WF_ENTRY_STEP)
 			wf_driver_step_done(s, entry);
+		else if (s->database->entries[entry].kind == WF_ENTRY_CONDITION)
+			wf_driver_condition_done(s, entry);
 		wf_reaper_free_entry(s, entry);
 	}
 }
@@ -78,6 +80,7 @@ wf_reaper_free_entry(WfScheduler *s, int entry)
 	if (e->kind == WF_ENTRY_RUN && e->parent_run_id == 0)
 		s->running_inline--;
 	wf_area_free(s->area, &e->error);
+	wf_area_free(s->area, &e->set_variables);
 	wf_area_free(s->area, &e->stop_reason);
 	wf_entry_free(s->database, entry);
 }
@@ -107,7 +110,7 @@ handle_gone(WfScheduler *s, const WfGoneWorker *gone)
 			wf_reaper_free_entry(s, gone->inbox);
 		else
 		{
-			e->bind = true;		/* another worker becomes the session */
+			e->bind = (e->kind == WF_ENTRY_STEP);	/* another worker becomes the session */
 			wf_scheduler_hand_out(s, gone->inbox, WF_READY_GOING, -1);
 		}
 	}
@@ -172,6 +175,9 @@ fail_entry(WfScheduler *s, int entry, int sqlstate, const char *message)
 
 	if (e->kind == WF_ENTRY_STEP)
 		wf_driver_step_lost(s, entry, sqlstate, message);
+	else if (e->kind == WF_ENTRY_CONDITION)
+		wf_driver_condition_known(s, entry, WF_CONDITION_ERROR, sqlstate,
+								  message);
 	else
 	{
 		if (!wf_history_read_run(e->run_id, &run))
@@ -214,6 +220,9 @@ wf_reaper_judge(WfScheduler *s)
 		wf_scheduler_begin(s);
 		if (s->database->entries[orphan->entry].kind == WF_ENTRY_RUN)
 			judge_run(s, orphan);
+		else if (s->database->entries[orphan->entry].kind ==
+				 WF_ENTRY_CONDITION)
+			fail_entry(s, orphan->entry, orphan->sqlstate, orphan->message);
 		else
 			judge_step(s, orphan);
 		pfree(orphan->message);

@@ -62,6 +62,7 @@ static void keep_last_error(ErrorData *error);
 static void leave_if_absent(void);
 static void begin_work(WfScheduler *s);
 static void take_turn(WfScheduler *s);
+static void fire_timers(WfScheduler *s);
 static void apply_settings(WfScheduler *s);
 static void finish_turn(WfScheduler *s);
 static void wake_waiters(WfScheduler *s);
@@ -181,6 +182,7 @@ begin_work(WfScheduler *s)
 									ALLOCSET_DEFAULT_SIZES);
 	wf_queue_init(&s->simple, s->context);
 	wf_queue_init(&s->complex, s->context);
+	wf_timers_init(&s->timers, s->context);
 	wf_driver_init(s);
 
 	wf_pool_fence(s->database);
@@ -220,12 +222,32 @@ take_turn(WfScheduler *s)
 	wf_reaper_done(s);
 	wf_reaper_gone(s);
 	wf_reaper_judge(s);
+	fire_timers(s);
 	wf_intake_look_for_untold(s);
 	wf_intake_admit(s);
 	wf_driver_carry_on(s);
 	if (limit > 0)
 		wf_recovery_move_horizon(s, limit);
 	finish_turn(s);
+}
+
+/* Do what is due. */
+static void
+fire_timers(WfScheduler *s)
+{
+	TimestampTz now = GetCurrentTimestamp();
+	WfTimer		timer;
+
+	while (wf_timers_take_due(&s->timers, now, &timer))
+	{
+		if (timer.kind == WF_TIMER_START)
+		{
+			wf_scheduler_begin(s);
+			wf_intake_enqueue(s, &timer.run, timer.run.run_id);
+		}
+		else
+			wf_driver_timer(s, &timer);
+	}
 }
 
 static void
@@ -358,9 +380,12 @@ sleep_until_told(WfScheduler *s)
 {
 	int			events = WL_LATCH_SET | WL_EXIT_ON_PM_DEATH;
 	long		sleep = wf_pool_time_to_retry();
+	long		to_timer = wf_timers_sleep(&s->timers, GetCurrentTimestamp());
 
 	if (s->database->prepared_run != 0)
 		sleep = sleep < 0 ? PREPARED_POLL_MS : Min(sleep, PREPARED_POLL_MS);
+	if (to_timer >= 0)
+		sleep = sleep < 0 ? to_timer : Min(sleep, to_timer);
 	if (s->retry_soon)
 		sleep = sleep < 0 ? LOCK_RETRY_MS : Min(sleep, LOCK_RETRY_MS);
 	s->retry_soon = false;

@@ -21,6 +21,7 @@
 #include "live.h"
 #include "queue.h"
 #include "shmem.h"
+#include "timer.h"
 
 /* A hand-out that waits for the turn's commit. */
 typedef struct WfHandout
@@ -52,6 +53,7 @@ typedef struct WfScheduler
 
 	WfQueue		simple;			/* runs for the inline driver */
 	WfQueue		complex;		/* runs to be driven from here */
+	WfTimers	timers;
 	HTAB	   *driven;			/* runs driven from here, by run_id */
 	HTAB	   *children;		/* open child runs found at the start, by parent
 								 * run, step, attempt */
@@ -148,6 +150,12 @@ extern WfDrivenRun *wf_driver_find(WfScheduler *s, int64 run_id);
 
 /* Event: an entry of kind STEP is done (its result is in it). */
 extern void wf_driver_step_done(WfScheduler *s, int entry);
+/* Event: an entry of kind CONDITION is done; or is known to come to this. */
+extern void wf_driver_condition_done(WfScheduler *s, int entry);
+extern void wf_driver_condition_known(WfScheduler *s, int entry, char answer,
+									  int sqlstate, const char *message);
+/* Event: a timer of a step or of a run is due. */
+extern void wf_driver_timer(WfScheduler *s, const WfTimer *timer);
 /* Event: a child run that was handed to a worker, or never started, ended. */
 extern void wf_driver_child_ended(WfScheduler *s, int64 parent_run_id,
 								  int32 parent_step, WfStepStatus status,

@@ -60,6 +60,7 @@ typedef enum WfEntryKind
 {
 	WF_ENTRY_RUN,				/* a whole run, by the inline driver */
 	WF_ENTRY_STEP,				/* one attempt of a step */
+	WF_ENTRY_CONDITION,			/* the condition of a step */
 	WF_ENTRY_RELEASE			/* to a bound worker: the session is no longer
 								 * needed */
 } WfEntryKind;
@@ -109,10 +110,11 @@ typedef struct WfEntry
 	TimestampTz step_started_at;
 
 	/* result, by the worker */
-	char		status;			/* WfRunStatus or WfStepStatus */
+	char		status;			/* WfRunStatus, WfStepStatus or WfCondition */
 	int			sqlstate;
 	dsa_pointer error;			/* WfSharedError, or invalid; freed by the
 								 * scheduler */
+	dsa_pointer set_variables;	/* STEP: jsonb, or invalid; likewise */
 } WfEntry;
 
 /* An error as it travels from worker to scheduler: two strings in a row. */

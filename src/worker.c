@@ -39,6 +39,7 @@
 #include "guc.h"
 #include "history.h"
 #include "inline.h"
+#include "machine.h"
 #include "plan.h"
 #include "session.h"
 #include "shmem.h"
@@ -60,6 +61,9 @@ static bool leave(void);
 static void reload(int commit_mode);
 static void carry_out(WfEntry *entry);
 static void execute_step(WfEntry *entry);
+static void evaluate_condition(WfEntry *entry);
+static void check_condition(const WfStepOutcome *outcome, void *arg);
+static char condition_answer(const Jsonb *result);
 static void write_outcome(const WfStepOutcome *outcome, void *arg);
 static void begin_call(WfEntry *entry, WfStepCall *call);
 static void release_session(void);
@@ -248,6 +252,9 @@ carry_out(WfEntry *entry)
 		case WF_ENTRY_STEP:
 			execute_step(entry);
 			break;
+		case WF_ENTRY_CONDITION:
+			evaluate_condition(entry);
+			break;
 		case WF_ENTRY_RELEASE:
 			release_session();
 			break;
@@ -279,8 +286,61 @@ execute_step(WfEntry *entry)
 		entry->error = wf_area_put_error(wf_area_attach(my_database), NULL,
 										 outcome.message);
 	}
+	else if (outcome.variables != NULL)
+		entry->set_variables = wf_area_put_jsonb(wf_area_attach(my_database),
+												 outcome.variables);
 	entry->status = outcome.status;
 	MemoryContextSwitchTo(TopMemoryContext);
+}
+
+/* Evaluate the condition of a step. */
+static void
+evaluate_condition(WfEntry *entry)
+{
+	WfStepCall	call;
+	WfStepOutcome outcome;
+
+	MemoryContextReset(entry_context);
+	MemoryContextSwitchTo(entry_context);
+	begin_call(entry, &call);
+	call.condition = call.plan->steps[call.step].condition;
+	if (wf_session_execute(&call, false, check_condition, NULL, &outcome))
+		entry->status = condition_answer(outcome.result);
+	else
+	{
+		entry->status = WF_CONDITION_ERROR;
+		entry->sqlstate = outcome.sqlstate;
+		entry->error = wf_area_put_error(wf_area_attach(my_database), NULL,
+										 outcome.message);
+	}
+	MemoryContextSwitchTo(TopMemoryContext);
+}
+
+/* Before the commit of a condition: its value must be a truth value. */
+static void
+check_condition(const WfStepOutcome *outcome, void *arg)
+{
+	JsonbValue	value;
+
+	if (outcome->result != NULL && JB_ROOT_IS_SCALAR(outcome->result) &&
+		JsonbExtractScalar(&outcome->result->root, &value) &&
+		(value.type == jbvBool || value.type == jbvNull))
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_DATATYPE_MISMATCH),
+			 errmsg("condition must be of type boolean")));
+}
+
+static char
+condition_answer(const Jsonb *result)
+{
+	JsonbValue	value;
+
+	(void) JsonbExtractScalar(unconstify(JsonbContainer *, &result->root),
+							  &value);
+	if (value.type == jbvNull)
+		return WF_CONDITION_NULL;
+	return value.val.boolean ? WF_CONDITION_TRUE : WF_CONDITION_FALSE;
 }
 
 static void
@@ -304,6 +364,8 @@ begin_call(WfEntry *entry, WfStepCall *call)
 	wf_session_commit_own();
 	MemoryContextSwitchTo(old);
 
+	call->keep_session = my_slot->bound;
+	call->condition = NULL;
 	call->run_id = entry->run_id;
 	call->step = entry->step;
 	call->attempt = entry->attempt;
