@@ -71,9 +71,19 @@ CREATE TABLE workflow.run (
     parent_attempt integer,
     parent_run_id bigint,
     root_run_id bigint,
-    variables jsonb
+    start_at timestamptz,
+    variables jsonb,
+    request_key text
 );
 COMMENT ON TABLE workflow.run IS 'runs as they were requested; the rows never change';
+
+CREATE TABLE workflow.request_key (
+    package_id bigint NOT NULL,
+    key text COLLATE "C" NOT NULL,
+    run_id bigint NOT NULL,
+    CONSTRAINT request_key_pkey PRIMARY KEY (package_id, key)
+);
+COMMENT ON TABLE workflow.request_key IS 'keys under which runs were requested: a second request under the same key gets the first run';
 
 CREATE TABLE workflow.run_outcome (
     run_id bigint NOT NULL CONSTRAINT run_outcome_pkey PRIMARY KEY,
@@ -152,11 +162,12 @@ COMMENT ON FUNCTION workflow.package_definition(text, integer) IS
 -- Run API
 -- ---------------------------------------------------------------------------
 
-CREATE FUNCTION workflow.start_job(package text, variables jsonb DEFAULT '{}', priority integer DEFAULT NULL)
+CREATE FUNCTION workflow.start_job(package text, variables jsonb DEFAULT '{}', priority integer DEFAULT NULL,
+    start_at timestamptz DEFAULT NULL, request_key text DEFAULT NULL)
 RETURNS bigint
 LANGUAGE c VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'wf_start_job';
-COMMENT ON FUNCTION workflow.start_job(text, jsonb, integer) IS
+COMMENT ON FUNCTION workflow.start_job(text, jsonb, integer, timestamptz, text) IS
 'enqueue a run of a package and return its number; it starts when the transaction commits';
 
 CREATE FUNCTION workflow.stop_job(run_id bigint, reason text DEFAULT NULL, force boolean DEFAULT false)
@@ -194,6 +205,20 @@ RETURNS text
 LANGUAGE c STABLE STRICT PARALLEL RESTRICTED
 AS 'MODULE_PATHNAME', 'wf_variable';
 COMMENT ON FUNCTION workflow.variable(text) IS 'value of a variable of the run; null outside a step';
+
+CREATE FUNCTION workflow.set_variable(name text, value anyelement)
+RETURNS void
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'wf_set_variable';
+COMMENT ON FUNCTION workflow.set_variable(text, anyelement) IS
+'set a variable of the run; kept if and only if the step succeeds';
+
+CREATE FUNCTION workflow.set_variable(name text, value text)
+RETURNS void
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'wf_set_variable';
+COMMENT ON FUNCTION workflow.set_variable(text, text) IS
+'set a variable of the run to a string; kept if and only if the step succeeds';
 
 CREATE FUNCTION workflow.variables()
 RETURNS jsonb
@@ -289,6 +314,7 @@ SELECT r.run_id,
     COALESCE(o.message, s.message) AS message,
     COALESCE(NULLIF(v.document -> 'variables', 'null'), '{}') || COALESCE(r.variables, '{}')
         || COALESCE(o.variables, '{}') AS variables,
+    r.request_key,
     o.stopped_by::regrole AS stopped_by,
     o.stop_reason
 FROM workflow.run r

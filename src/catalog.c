@@ -29,6 +29,7 @@
 #include "catalog/pg_collation.h"
 #include "commands/extension.h"
 #include "commands/sequence.h"
+#include "common/hashfn.h"
 #include "miscadmin.h"
 #include "storage/lmgr.h"
 #include "utils/builtins.h"
@@ -72,6 +73,7 @@ static const char *const table_names[WF_NTABLES] = {
 	[WF_TABLE_DEFINITION_VERSION] = "definition_version",
 	[WF_TABLE_DEFINITION_USE] = "definition_use",
 	[WF_TABLE_RUN] = "run",
+	[WF_TABLE_REQUEST_KEY] = "request_key",
 	[WF_TABLE_RUN_OUTCOME] = "run_outcome",
 	[WF_TABLE_STEP_OUTCOME] = "step_outcome",
 	[WF_TABLE_STEP_START] = "step_start",
@@ -84,6 +86,7 @@ static const char *const index_names[WF_NTABLES] = {
 	[WF_TABLE_DEFINITION_VERSION] = "definition_version_pkey",
 	[WF_TABLE_DEFINITION_USE] = "definition_use_package_id_version_idx",
 	[WF_TABLE_RUN] = "run_pkey",
+	[WF_TABLE_REQUEST_KEY] = "request_key_pkey",
 	[WF_TABLE_RUN_OUTCOME] = "run_outcome_pkey",
 	[WF_TABLE_STEP_OUTCOME] = "step_outcome_pkey",
 	[WF_TABLE_STEP_START] = "step_start_pkey",
@@ -237,6 +240,26 @@ wf_catalog_lock_package(int64 package_id, int lockmode)
 {
 	LockDatabaseObject(wf_catalog_relid(WF_TABLE_DEFINITION),
 					   (Oid) package_id, 0, lockmode);
+}
+
+/* Starts of a package, one transaction after the other. */
+void
+wf_catalog_lock_starts(int64 package_id)
+{
+	LockDatabaseObject(wf_catalog_relid(WF_TABLE_RUN), (Oid) package_id, 0,
+					   AccessExclusiveLock);
+}
+
+/* Starts of a package under one key, likewise.  Keys with the same hash wait
+ * for each other in vain, which does no harm. */
+void
+wf_catalog_lock_request_key(int64 package_id, const char *key)
+{
+	uint32		hash = hash_bytes((const unsigned char *) key, strlen(key));
+
+	LockDatabaseObject(wf_catalog_relid(WF_TABLE_REQUEST_KEY),
+					   hash_combine(hash, (uint32) package_id), 0,
+					   AccessExclusiveLock);
 }
 
 /* The lock of who starts a run, without waiting for who edits. */

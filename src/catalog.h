@@ -37,6 +37,7 @@ typedef enum WfTable
 	WF_TABLE_DEFINITION_VERSION,
 	WF_TABLE_DEFINITION_USE,
 	WF_TABLE_RUN,
+	WF_TABLE_REQUEST_KEY,
 	WF_TABLE_RUN_OUTCOME,
 	WF_TABLE_STEP_OUTCOME,
 	WF_TABLE_STEP_START,
@@ -69,6 +70,12 @@ extern uint64 wf_catalog_generation(void);
  * Take it, then read the row again: it may have changed meanwhile.
  */
 extern void wf_catalog_lock_package(int64 package_id, int lockmode);
+/*
+ * Locks that starts of a package take against each other, to the end of the
+ * transaction: all of them, or those under one request key.
+ */
+extern void wf_catalog_lock_starts(int64 package_id);
+extern void wf_catalog_lock_request_key(int64 package_id, const char *key);
 /* AccessShareLock, or false at once if somebody edits the package. */
 extern bool wf_catalog_try_lock_package(int64 package_id);
 

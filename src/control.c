@@ -67,6 +67,19 @@ PG_FUNCTION_INFO_V1(wf_start_job);
 PG_FUNCTION_INFO_V1(wf_stop_job);
 PG_FUNCTION_INFO_V1(wf_wait_for_job);
 
+/* Open runs of a package, counted. */
+typedef struct OpenRuns
+{
+	int64		package_id;
+	int			n;
+} OpenRuns;
+
+static int64 request_run(const WfPlan *plan, WfRun *run);
+static void check_same_request(const WfPlan *plan, int64 first,
+							   const WfRun *run);
+static bool overlaps(const WfPlan *plan, const WfRun *run);
+static void count_open_run(const WfRun *run, void *arg);
+static void record_skipped(const WfRun *run);
 static const WfPlan *plan_to_start(const WfPackageRow *package);
 static void lock_package(const char *name, WfPackageRow *package);
 static void warn_if_agent_is_down(void);
@@ -86,13 +99,15 @@ static void warn_of_backend(WfDatabase *database, int64 run_id);
 static long interval_to_ms(const Interval *interval);
 
 /*
- * workflow.start_job(package text, variables jsonb, priority integer)
- * returns bigint
+ * workflow.start_job(package text, variables jsonb, priority integer,
+ * start_at timestamptz, request_key text) returns bigint
  *		Enqueue a run and return its number.  The run starts when the calling
  *		transaction commits; nothing happens if it rolls back.
  *
- * Errors: 42704 unknown package, 42501 no permission, 22023 variables, 25006
- * on a standby or in a read-only transaction, 55000 not preloaded.  Holds
+ * Errors: 42704 unknown package, 55000 disabled package, 42501 no permission,
+ * 22023 variables, also others under the same request key, 55006 it overlaps
+ * and is to be rejected, 25006 on a standby or in a read-only transaction,
+ * 55000 not preloaded.  Holds
  * AccessShareLock on the package to the end of the transaction.
  */
 Datum
@@ -112,22 +127,131 @@ wf_start_job(PG_FUNCTION_ARGS)
 
 	lock_package(text_to_cstring(PG_GETARG_TEXT_PP(0)), &package);
 	plan = plan_to_start(&package);
+	if (!plan->enabled)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("package \"%s\" is disabled", package.name)));
 	if (!PG_ARGISNULL(1))
 		run.variables = wf_variables_check(plan, PG_GETARG_JSONB_P(1));
-
-	wf_wakeup_prepare_start();
-	run.run_id = run.root_run_id = wf_history_next_run_id();
+	wf_variables_check_required(plan, run.variables);
+	if (!PG_ARGISNULL(4))
+		run.request_key = text_to_cstring(PG_GETARG_TEXT_PP(4));
 	run.package_id = package.package_id;
 	run.version = package.version;
 	run.owner = package.owner;
 	run.requested_by = GetUserId();
 	run.requested_at = GetCurrentTimestamp();
-	run.priority = PG_ARGISNULL(2) ? 0 : PG_GETARG_INT32(2);
-	wf_history_insert_run(&run);
-	wf_wakeup_start(run.run_id, run.package_id, run.version, run.owner,
-					run.priority);
+	run.priority = PG_ARGISNULL(2) ? plan->priority : PG_GETARG_INT32(2);
+	run.start_at = PG_ARGISNULL(3) ? 0 : PG_GETARG_TIMESTAMPTZ(3);
+	PG_RETURN_INT64(request_run(plan, &run));
+}
+
+/* Insert a run as it is requested, unless its key has one already. */
+static int64
+request_run(const WfPlan *plan, WfRun *run)
+{
+	bool		skip = false;
+
+	if (run->request_key != NULL)
+	{
+		int64		first;
+
+		wf_catalog_lock_request_key(run->package_id, run->request_key);
+		first = wf_history_find_request_key(run->package_id,
+											run->request_key);
+		if (first != 0)
+		{
+			check_same_request(plan, first, run);
+			return first;
+		}
+	}
+	if (plan->max_concurrent_runs > 0 &&
+		plan->on_overlap != WF_OVERLAP_QUEUE)
+		skip = overlaps(plan, run);
+
+	wf_wakeup_prepare_start();
+	run->run_id = run->root_run_id = wf_history_next_run_id();
+	wf_history_insert_run(run);
+	if (run->request_key != NULL)
+		wf_history_insert_request_key(run->package_id, run->request_key,
+									  run->run_id);
+	if (skip)
+	{
+		record_skipped(run);
+		return run->run_id;
+	}
+	wf_wakeup_start(run->run_id, run->package_id, run->version, run->owner,
+					run->priority, run->start_at);
 	warn_if_agent_is_down();
-	PG_RETURN_INT64(run.run_id);
+	return run->run_id;
+}
+
+/* A second request under a key must ask for the same. */
+static void
+check_same_request(const WfPlan *plan, int64 first, const WfRun *run)
+{
+	WfRun		before;
+
+	if (!wf_history_read_run(first, &before))
+		return;
+	if (before.variables == NULL && run->variables == NULL)
+		return;
+	if (before.variables == NULL || run->variables == NULL ||
+		compareJsonbContainers(&before.variables->root,
+							   &run->variables->root) != 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("request key \"%s\" of package \"%s\" was used with other variables",
+						run->request_key, plan->name),
+				 errdetail("Run " INT64_FORMAT " was started with it.",
+						   first)));
+}
+
+/*
+ * overlaps
+ *		True if max_concurrent_runs of the package are there; with on_overlap
+ *		= reject, that is an ERROR.  Starts of the package wait for each other
+ *		from here to the end of the transaction.
+ */
+static bool
+overlaps(const WfPlan *plan, const WfRun *run)
+{
+	OpenRuns	open = {.package_id = run->package_id};
+	int64		last;
+
+	wf_catalog_lock_starts(run->package_id);
+	wf_history_scan_open(count_open_run, &open, &last);
+	if (open.n < plan->max_concurrent_runs)
+		return false;
+	if (plan->on_overlap == WF_OVERLAP_REJECT)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_IN_USE),
+				 errmsg("package \"%s\" is already running", plan->name),
+				 errdetail("Its option \"max_concurrent_runs\" is %d.",
+						   plan->max_concurrent_runs)));
+	return true;
+}
+
+static void
+count_open_run(const WfRun *run, void *arg)
+{
+	OpenRuns   *open = arg;
+
+	if (run->package_id == open->package_id && run->parent_run_id == 0)
+		open->n++;
+}
+
+/* The run is in history, and nothing of it happens. */
+static void
+record_skipped(const WfRun *run)
+{
+	WfRunOutcome outcome = {
+		.run_id = run->run_id,
+		.status = WF_RUN_SKIPPED,
+		.finished_at = run->requested_at
+	};
+
+	wf_history_insert_run_outcome(&outcome);
 }
 
 /*

@@ -1104,7 +1104,8 @@ end_run(WfScheduler *s, WfDrivenRun *r, const WfAction *action)
 
 	describe_end(r, action, &outcome);
 	wf_history_end_run(&r->run, &outcome, r->parent_stops);
-	wf_scheduler_note_end(s, r->run_id);
+	wf_scheduler_note_end(s, r->run_id,
+						  r->parent == NULL ? r->run.package_id : 0);
 	for (i = 0; i < r->plan->nconnections; i++)
 		release_session(s, r, r->slots[i]);
 	if (r->parent != NULL && action->run_status == WF_RUN_CANCELLED)

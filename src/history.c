@@ -21,6 +21,7 @@
 #include "access/table.h"
 #include "access/xact.h"
 #include "catalog/indexing.h"
+#include "catalog/pg_collation.h"
 #include "catalog/pg_type.h"
 #include "commands/sequence.h"
 #include "miscadmin.h"
@@ -47,8 +48,19 @@ enum
 	RUN_PARENT_ATTEMPT,
 	RUN_PARENT_RUN_ID,
 	RUN_ROOT_RUN_ID,
+	RUN_START_AT,
 	RUN_VARIABLES,
-	RUN_NCOLUMNS = RUN_VARIABLES
+	RUN_REQUEST_KEY,
+	RUN_NCOLUMNS = RUN_REQUEST_KEY
+};
+
+/* Columns of workflow.request_key. */
+enum
+{
+	RK_PACKAGE_ID = 1,
+	RK_KEY,
+	RK_RUN_ID,
+	RK_NCOLUMNS = RK_RUN_ID
 };
 
 /* Columns of workflow.run_outcome. */
@@ -188,8 +200,52 @@ wf_history_insert_run(const WfRun *run)
 	nulls[RUN_PARENT_ATTEMPT - 1] = is_root;
 	nulls[RUN_PARENT_RUN_ID - 1] = is_root;
 	nulls[RUN_ROOT_RUN_ID - 1] = is_root;
+	values[RUN_START_AT - 1] = TimestampTzGetDatum(run->start_at);
+	nulls[RUN_START_AT - 1] = (run->start_at == 0);
 	set_jsonb(values, nulls, RUN_VARIABLES, run->variables);
+	set_text(values, nulls, RUN_REQUEST_KEY, run->request_key);
 	insert_row(WF_TABLE_RUN, values, nulls);
+}
+
+/* The run that was requested under a key. */
+int64
+wf_history_find_request_key(int64 package_id, const char *key)
+{
+	Relation	rel = table_open(wf_catalog_relid(WF_TABLE_REQUEST_KEY),
+								 AccessShareLock);
+	ScanKeyData keys[2];
+	SysScanDesc scan;
+	HeapTuple	tuple;
+	int64		run_id = 0;
+	bool		isnull;
+
+	ScanKeyInit(&keys[0], RK_PACKAGE_ID, BTEqualStrategyNumber, F_INT8EQ,
+				Int64GetDatum(package_id));
+	ScanKeyInit(&keys[1], RK_KEY, BTEqualStrategyNumber, F_TEXTEQ,
+				CStringGetTextDatum(key));
+	keys[1].sk_collation = C_COLLATION_OID;
+	scan = systable_beginscan(rel, wf_catalog_indexid(WF_TABLE_REQUEST_KEY),
+							  true, NULL, 2, keys);
+	tuple = systable_getnext(scan);
+	if (HeapTupleIsValid(tuple))
+		run_id = DatumGetInt64(heap_getattr(tuple, RK_RUN_ID,
+											RelationGetDescr(rel), &isnull));
+	systable_endscan(scan);
+	table_close(rel, NoLock);
+	return run_id;
+}
+
+/* Note the run that is requested under a key. */
+void
+wf_history_insert_request_key(int64 package_id, const char *key, int64 run_id)
+{
+	Datum		values[RK_NCOLUMNS];
+	bool		nulls[RK_NCOLUMNS] = {0};
+
+	values[RK_PACKAGE_ID - 1] = Int64GetDatum(package_id);
+	values[RK_KEY - 1] = CStringGetTextDatum(key);
+	values[RK_RUN_ID - 1] = Int64GetDatum(run_id);
+	insert_row(WF_TABLE_REQUEST_KEY, values, nulls);
 }
 
 /* Record that a run has ended. */
@@ -364,6 +420,8 @@ deform_run(HeapTuple tuple, TupleDesc desc, WfRun *run)
 		run->parent_step = DatumGetInt32(values[RUN_PARENT_STEP - 1]);
 		run->parent_attempt = DatumGetInt32(values[RUN_PARENT_ATTEMPT - 1]);
 	}
+	if (!nulls[RUN_START_AT - 1])
+		run->start_at = DatumGetTimestampTz(values[RUN_START_AT - 1]);
 	if (!nulls[RUN_VARIABLES - 1])
 		run->variables = DatumGetJsonbPCopy(values[RUN_VARIABLES - 1]);
 }

@@ -32,7 +32,9 @@ typedef struct WfRun
 	int64		root_run_id;
 	int32		parent_step;
 	int32		parent_attempt;
+	TimestampTz start_at;		/* not before; 0: at once */
 	Jsonb	   *variables;		/* those given at the start; NULL: none */
+	const char *request_key;	/* NULL: none; written, not read back */
 } WfRun;
 
 /* How an attempt of a step ended. */
@@ -87,6 +89,11 @@ extern void wf_history_insert_step_outcome(const WfStepOutcome *outcome);
 extern void wf_history_insert_step_start(int64 run_id, int32 step,
 										 int32 attempt,
 										 TimestampTz started_at);
+
+/* The run that was requested under a key, or 0; and note a run for a key. */
+extern int64 wf_history_find_request_key(int64 package_id, const char *key);
+extern void wf_history_insert_request_key(int64 package_id, const char *key,
+										  int64 run_id);
 
 /* The run with this number; false if there is none. */
 extern bool wf_history_read_run(int64 run_id, WfRun *run);

@@ -25,11 +25,13 @@
 #include "catalog.h"
 #include "compat.h"
 #include "guc.h"
+#include "limits.h"
 #include "scheduler.h"
 
 static void enqueue(WfScheduler *s, const WfCommand *command);
 static void enqueue_range(WfScheduler *s, const WfCommand *command,
 						  int64 first, int64 last);
+static void delay(WfScheduler *s, const WfQueuedRun *run);
 static bool any_prepared_transaction(void);
 static bool admit_one(WfScheduler *s, const WfQueuedRun *queued);
 static void stop(WfScheduler *s, const WfCommand *command);
@@ -93,24 +95,95 @@ enqueue_range(WfScheduler *s, const WfCommand *command, int64 first,
 		.version = command->version,
 		.priority = command->priority,
 		.owner = command->role,
-		.replay = false
+		.replay = false,
+		.start_at = command->start_at
 	};
 
 	wf_intake_enqueue(s, &run, last);
 }
 
-/* Put runs into the queue that their plan belongs into. */
+/* Prepare. */
+void
+wf_intake_init(WfScheduler *s)
+{
+	HASHCTL		control = {0};
+
+	control.keysize = sizeof(int64);
+	control.entrysize = sizeof(WfQueuedRun);
+	control.hcxt = s->context;
+	s->delayed = hash_create("workflow delayed runs", 64, &control,
+							 HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+}
+
+/* Take runs in: to wait for their time, for others of their package, or in
+ * the queue. */
 void
 wf_intake_enqueue(WfScheduler *s, const WfQueuedRun *run, int64 last)
 {
 	const WfPlan *plan;
+	WfQueuedRun one = *run;
 
+	if (run->start_at != 0 && run->start_at > GetCurrentTimestamp())
+	{
+		for (; one.run_id <= last; one.run_id++)
+			delay(s, &one);
+		return;
+	}
 	wf_scheduler_begin(s);
 	plan = wf_plan_get(run->package_id, run->version);
 	if (plan == NULL)
 		elog(ERROR, "version %d of package " INT64_FORMAT " is not there",
 			 run->version, run->package_id);
+	if (plan->max_concurrent_runs == 0)
+	{
+		wf_intake_queue(s, run, last);
+		return;
+	}
+	for (; one.run_id <= last; one.run_id++)
+	{
+		if (wf_limits_enter(s, plan, &one))
+			wf_intake_queue(s, &one, one.run_id);
+	}
+}
+
+/* Put runs into the queue that their plan belongs into. */
+void
+wf_intake_queue(WfScheduler *s, const WfQueuedRun *run, int64 last)
+{
+	const WfPlan *plan;
+
+	wf_scheduler_begin(s);
+	plan = wf_plan_get(run->package_id, run->version);
 	wf_queue_add(plan->inline_run ? &s->simple : &s->complex, run, last);
+}
+
+/* Keep a run until its time has come. */
+static void
+delay(WfScheduler *s, const WfQueuedRun *run)
+{
+	WfQueuedRun *delayed = hash_search(s->delayed, &run->run_id, HASH_ENTER,
+									   NULL);
+	WfTimer		timer = {.kind = WF_TIMER_START, .run_id = run->run_id,
+	.at = run->start_at};
+
+	*delayed = *run;
+	wf_timers_add(&s->timers, &timer);
+}
+
+/* Event: the time of a run has come. */
+void
+wf_intake_start_due(WfScheduler *s, const WfTimer *timer)
+{
+	WfQueuedRun *delayed = hash_search(s->delayed, &timer->run_id, HASH_FIND,
+									   NULL);
+	WfQueuedRun run;
+
+	if (delayed == NULL)
+		return;					/* it was stopped */
+	run = *delayed;
+	run.start_at = 0;
+	hash_search(s->delayed, &timer->run_id, HASH_REMOVE, NULL);
+	wf_intake_enqueue(s, &run, run.run_id);
 }
 
 /*
@@ -250,7 +323,7 @@ stop(WfScheduler *s, const WfCommand *command)
 					   false);
 	else if (!stop_queued(s, command, reason) &&
 			 !stop_handed_out(s, command, reason))
-		wf_scheduler_note_end(s, command->first_run);	/* it has ended */
+		wf_scheduler_note_end(s, command->first_run, 0);	/* it has ended */
 }
 
 /* Stop a run that waits to be started. */
@@ -260,7 +333,10 @@ stop_queued(WfScheduler *s, const WfCommand *command, const char *reason)
 	WfQueuedRun queued;
 	WfRun		run;
 
-	if (!wf_queue_remove(&s->simple, command->first_run, &queued) &&
+	if (hash_search(s->delayed, &command->first_run, HASH_REMOVE,
+					NULL) == NULL &&
+		!wf_limits_remove(s, command->first_run, &queued) &&
+		!wf_queue_remove(&s->simple, command->first_run, &queued) &&
 		!wf_queue_remove(&s->complex, command->first_run, &queued))
 		return false;
 	if (!wf_history_read_run(command->first_run, &run))
@@ -339,5 +415,6 @@ wf_scheduler_end_unstarted(WfScheduler *s, const WfRun *run,
 		wf_history_insert_step_outcome(&step);
 	}
 	wf_history_end_run(run, &outcome, parent_stops);
-	wf_scheduler_note_end(s, run->run_id);
+	wf_scheduler_note_end(s, run->run_id,
+						  run->parent_run_id == 0 ? run->package_id : 0);
 }

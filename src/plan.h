@@ -25,6 +25,11 @@
 typedef struct Jsonb Jsonb;
 #endif
 
+/* What start_job() does when max_concurrent_runs are there. */
+#define WF_OVERLAP_QUEUE	'q'
+#define WF_OVERLAP_REJECT	'r'
+#define WF_OVERLAP_SKIP		's'
+
 /* One precedence constraint, kept with the step that it starts from. */
 typedef struct WfPlanEdge
 {
@@ -103,6 +108,10 @@ typedef struct WfPlan
 
 	/* for the drivers; the machine does not look at these */
 	int64		timeout_ms;		/* of a run; 0: none */
+	int32		priority;		/* of its runs, if start_job() is not told */
+	int32		max_concurrent_runs;	/* 0: no limit */
+	char		on_overlap;		/* WF_OVERLAP_... */
+	bool		enabled;
 	Jsonb	   *settings;		/* for all steps: name -> value; NULL: none */
 	bool		inline_run;		/* at most one local session at any time, no
 								 * child, no timer: one worker runs it whole */

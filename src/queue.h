@@ -8,6 +8,7 @@
 #ifndef WF_QUEUE_H
 #define WF_QUEUE_H
 
+#include "datatype/timestamp.h"
 #include "lib/ilist.h"
 #include "lib/pairingheap.h"
 
@@ -22,6 +23,7 @@ typedef struct WfQueuedRun
 	int32		priority;
 	Oid			owner;
 	bool		replay;			/* parts of it may be on record */
+	TimestampTz start_at;		/* not before; 0: at once */
 } WfQueuedRun;
 
 typedef struct WfQueue

@@ -56,7 +56,8 @@ reap_run(WfScheduler *s, int entry)
 	char	   *path;
 	char	   *message;
 
-	wf_scheduler_note_end(s, e->run_id);
+	wf_scheduler_note_end(s, e->run_id,
+						  e->parent_run_id == 0 ? e->package_id : 0);
 	if (e->parent_run_id == 0)
 		return;
 	wf_area_get_error(s->area, e->error, &path, &message);

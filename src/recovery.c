@@ -23,6 +23,7 @@
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
+#include "limits.h"
 #include "scheduler.h"
 
 /* Open runs that the horizon may pass, as it lists them. */
@@ -78,12 +79,16 @@ list_of_hand(WfScheduler *s)
 {
 	HASHCTL		control = {0};
 	int			size = 2 * WF_NENTRIES + hash_get_num_entries(s->driven) +
-	s->simple.length + s->complex.length;
-	InHand	   *hand = palloc_extended(offsetof(InHand, few) +
-									   size * sizeof(int64), MCXT_ALLOC_HUGE);
+	s->simple.length + s->complex.length +
+	hash_get_num_entries(s->delayed);
+	InHand	   *hand;
 	HTAB	   *hash;
+	int64		lowest = 0;
 	int			i;
 
+	size += wf_limits_list(s, NULL, 0, 0, &lowest);
+	hand = palloc_extended(offsetof(InHand, few) + size * sizeof(int64),
+						   MCXT_ALLOC_HUGE);
 	control.keysize = sizeof(int64);
 	control.entrysize = sizeof(int64);
 	control.hcxt = s->turn;
@@ -129,6 +134,7 @@ found_open_run(const WfRun *run, void *arg)
 	queued.priority = run->priority;
 	queued.owner = run->owner;
 	queued.replay = true;
+	queued.start_at = run->start_at;
 	wf_intake_enqueue(s, &queued, run->run_id);
 }
 
@@ -212,6 +218,7 @@ list_in_hand(WfScheduler *s, InHand *hand, int max)
 							&hand->lowest);
 	hand->n = wf_queue_list(&s->complex, hand->few, hand->n, max,
 							&hand->lowest);
+	hand->n = wf_limits_list(s, hand->few, hand->n, max, &hand->lowest);
 	for (i = 0; i < WF_NENTRIES; i++)
 	{
 		if (s->database->entries[i].state != WF_ENTRY_FREE &&
@@ -219,6 +226,9 @@ list_in_hand(WfScheduler *s, InHand *hand, int max)
 			note_in_hand(hand, max, s->database->entries[i].run_id);
 	}
 	hash_seq_init(&status, s->driven);
+	while ((run_id = hash_seq_search(&status)) != NULL)
+		note_in_hand(hand, max, *run_id);
+	hash_seq_init(&status, s->delayed);
 	while ((run_id = hash_seq_search(&status)) != NULL)
 		note_in_hand(hand, max, *run_id);
 }

@@ -44,6 +44,7 @@
 #include "catalog.h"
 #include "compat.h"
 #include "guc.h"
+#include "limits.h"
 #include "pool.h"
 #include "scheduler.h"
 
@@ -184,6 +185,8 @@ begin_work(WfScheduler *s)
 	wf_queue_init(&s->complex, s->context);
 	wf_timers_init(&s->timers, s->context);
 	wf_driver_init(s);
+	wf_limits_init(s);
+	wf_intake_init(s);
 
 	wf_pool_fence(s->database);
 	wf_database_reset(s->database);
@@ -241,10 +244,7 @@ fire_timers(WfScheduler *s)
 	while (wf_timers_take_due(&s->timers, now, &timer))
 	{
 		if (timer.kind == WF_TIMER_START)
-		{
-			wf_scheduler_begin(s);
-			wf_intake_enqueue(s, &timer.run, timer.run.run_id);
-		}
+			wf_intake_start_due(s, &timer);
 		else
 			wf_driver_timer(s, &timer);
 	}
@@ -287,7 +287,7 @@ wf_scheduler_hand_out(WfScheduler *s, int entry, WfReadyList list, int slot)
 
 /* A run has ended: tell who waits for it, after the commit. */
 void
-wf_scheduler_note_end(WfScheduler *s, int64 run_id)
+wf_scheduler_note_end(WfScheduler *s, int64 run_id, int64 package_id)
 {
 	MemoryContext old = MemoryContextSwitchTo(s->turn);
 	int64	   *copy = palloc(sizeof(int64));
@@ -296,6 +296,8 @@ wf_scheduler_note_end(WfScheduler *s, int64 run_id)
 	s->ended = lappend(s->ended, copy);
 	s->horizon_stale = true;
 	MemoryContextSwitchTo(old);
+	if (package_id != 0)
+		wf_limits_left(s, package_id, run_id);
 }
 
 /* Commit, then hand out and wake. */
@@ -370,7 +372,8 @@ publish(WfScheduler *s)
 {
 	LWLockAcquire(&s->database->lock, LW_EXCLUSIVE);
 	s->database->running = s->running_inline + hash_get_num_entries(s->driven);
-	s->database->queued = s->simple.length + s->complex.length;
+	s->database->queued = s->simple.length + s->complex.length +
+		hash_get_num_entries(s->delayed);
 	LWLockRelease(&s->database->lock);
 }
 

@@ -54,6 +54,8 @@ typedef struct WfScheduler
 	WfQueue		simple;			/* runs for the inline driver */
 	WfQueue		complex;		/* runs to be driven from here */
 	WfTimers	timers;
+	HTAB	   *limits;			/* of packages: limits.c */
+	HTAB	   *delayed;		/* runs with a start_at to come: WfQueuedRun */
 	HTAB	   *driven;			/* runs driven from here, by run_id */
 	HTAB	   *children;		/* open child runs found at the start, by parent
 								 * run, step, attempt */
@@ -86,7 +88,9 @@ extern void wf_scheduler_leave(void) pg_attribute_noreturn();
 extern void wf_scheduler_begin(WfScheduler *s);
 extern void wf_scheduler_hand_out(WfScheduler *s, int entry,
 								  WfReadyList list, int slot);
-extern void wf_scheduler_note_end(WfScheduler *s, int64 run_id);
+/* A run has ended; package_id: its package, 0 for a child run. */
+extern void wf_scheduler_note_end(WfScheduler *s, int64 run_id,
+								  int64 package_id);
 
 /*
  * Write the end of a run of which nothing has been executed: cancelled
@@ -99,11 +103,17 @@ extern void wf_scheduler_end_unstarted(WfScheduler *s, const WfRun *run,
 
 /* ---- intake.c ---- */
 
+extern void wf_intake_init(WfScheduler *s);
 /* Take in what backends have sent. */
 extern void wf_intake_receive(WfScheduler *s);
 /* Queue runs run->run_id .. last.  In the turn's transaction. */
 extern void wf_intake_enqueue(WfScheduler *s, const WfQueuedRun *run,
 							  int64 last);
+/* The same for runs that are not to wait for anything but their turn. */
+extern void wf_intake_queue(WfScheduler *s, const WfQueuedRun *run,
+							int64 last);
+/* Event: the start_at of a run has come. */
+extern void wf_intake_start_due(WfScheduler *s, const WfTimer *timer);
 /* Look for runs that no command tells of. */
 extern void wf_intake_look_for_untold(WfScheduler *s);
 /* Admit runs that are to be driven, as far as their sessions fit. */

@@ -171,6 +171,7 @@ typedef struct WfCommand
 	int64		first_run;
 	int64		last_run;
 	int64		package_id;
+	TimestampTz start_at;		/* START: not before; 0: at once */
 	bool		force;			/* STOP */
 	dsa_pointer reason;			/* STOP: text or invalid; given away */
 } WfCommand;

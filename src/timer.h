@@ -11,13 +11,13 @@
 #include "datatype/timestamp.h"
 #include "lib/pairingheap.h"
 
-#include "queue.h"
+#include "workflow.h"
 
 typedef enum WfTimerKind
 {
 	WF_TIMER_STEP,				/* a retry or condition: run_id, step */
 	WF_TIMER_RUN_TIMEOUT,		/* run_id */
-	WF_TIMER_START				/* queue `run` */
+	WF_TIMER_START				/* the start_at of a queued run: run_id */
 } WfTimerKind;
 
 typedef struct WfTimer
@@ -27,7 +27,6 @@ typedef struct WfTimer
 	WfTimerKind kind;
 	int64		run_id;
 	int32		step;
-	WfQueuedRun run;			/* START */
 } WfTimer;
 
 typedef struct WfTimers

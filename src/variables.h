@@ -21,6 +21,9 @@ extern Jsonb *wf_variables_merge(Jsonb *defaults, Jsonb *given);
  */
 extern Jsonb *wf_variables_check(const WfPlan *plan, Jsonb *given);
 
+/* ERROR 22023 if a variable that the package requires is not given, or null. */
+extern void wf_variables_check_required(const WfPlan *plan, Jsonb *given);
+
 /* Those of `variables` that the plan declares: what a child run is given. */
 extern Jsonb *wf_variables_for_child(const WfPlan *child, Jsonb *variables);
 

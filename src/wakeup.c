@@ -74,7 +74,7 @@ wf_wakeup_prepare_start(void)
 /* Note a run. */
 void
 wf_wakeup_start(int64 run_id, int64 package_id, int32 version, Oid owner,
-				int32 priority)
+				int32 priority, TimestampTz start_at)
 {
 	WfBackend  *backend = wf_wakeup_backend();
 	int			level = GetCurrentTransactionNestLevel();
@@ -88,7 +88,8 @@ wf_wakeup_start(int64 run_id, int64 package_id, int32 version, Oid owner,
 		last->command.package_id == package_id &&
 		last->command.version == version &&
 		last->command.role == owner &&
-		last->command.priority == priority)
+		last->command.priority == priority &&
+		last->command.start_at == start_at)
 	{
 		last->command.last_run = run_id;
 		return;
@@ -98,6 +99,7 @@ wf_wakeup_start(int64 run_id, int64 package_id, int32 version, Oid owner,
 	command.version = version;
 	command.role = owner;
 	command.priority = priority;
+	command.start_at = start_at;
 	add_note(&command);
 }
 

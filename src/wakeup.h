@@ -18,7 +18,8 @@ extern void wf_wakeup_prepare_start(void);
 
 /* The run is inserted: tell the scheduler when the transaction commits. */
 extern void wf_wakeup_start(int64 run_id, int64 package_id, int32 version,
-							Oid owner, int32 priority);
+							Oid owner, int32 priority,
+							TimestampTz start_at);
 
 /* The extension comes or goes: tell launcher and scheduler at commit. */
 extern void wf_wakeup_look(void);
