@@ -32,6 +32,13 @@ typedef struct WfPlanEdge
 	WfOn		on;
 } WfPlanEdge;
 
+/* An error, or a class of errors, after which a step is tried again. */
+typedef struct WfPlanError
+{
+	int32		sqlstate;		/* as MAKE_SQLSTATE() packs it */
+	bool		is_class;		/* only its first two characters count */
+} WfPlanError;
+
 typedef struct WfPlanConnection
 {
 	char	   *name;
@@ -49,8 +56,29 @@ typedef struct WfPlanStep
 	int32		first_edge;		/* its outgoing constraints are */
 	int32		nedges;			/* plan->edges[first_edge .. + nedges - 1] */
 	int32		nconstraints;	/* number of constraints that lead to it */
+	int32		max_attempts;	/* 0 and 1: no retry */
+	int32		nretry_on;		/* 0: any error */
+	WfPlanError *retry_on;
+	int64		retry_delay_ms;
+	double		retry_backoff;	/* the delay's factor from retry to retry */
+	int64		condition_interval_ms;
+	char		finally;		/* a WfOn, or 0 for a step of the graph */
 	bool		any;			/* precedence: any (P6), else all (R64) */
 	bool		disabled;
+	bool		has_condition;
+	bool		main_thread;	/* R40 */
+	bool		fail_package_on_error;	/* R45 */
+
+	/* for the drivers; the machine does not look at these */
+	bool		atomic;			/* statements succeed or fail together */
+	bool		restartable;	/* may be executed again after a crash */
+	int64		timeout_ms;		/* of an attempt; 0: none */
+	int64		lock_timeout_ms;	/* 0: none */
+	char	   *condition;		/* an SQL expression, or NULL */
+	char	   *result_variable;	/* a declared variable, or NULL */
+	Jsonb	   *settings;		/* object; NULL: none.  Over the package's */
+	Jsonb	   *variables;		/* object, child's variable -> SQL expression;
+								 * NULL: those that the child declares */
 } WfPlanStep;
 
 /* A name and what it stands for; arrays of these are sorted by name. */
@@ -81,6 +109,20 @@ typedef struct WfPlan
 								 * those of its children: see admission */
 	Jsonb	   *variables;		/* declared variables with their defaults;
 								 * never NULL */
+	int32		nrequired;
+	char	  **required;		/* variables that a start must give */
+	Jsonb	   *settings;		/* object; NULL: none */
+	bool		enabled;
+	int32		priority;		/* of a run that is given none */
+	int32		max_concurrent_runs;	/* 0: no limit */
+	char		on_overlap;		/* q(ueue), r(eject), s(kip) */
+	char		on_interruption;	/* r(esume), f(ail) */
+	int64		timeout_ms;		/* of a run; 0: none */
+	int32		max_attempts;	/* of a failed run, which is restarted */
+	int64		retry_delay_ms;
+	int32		nretry_on;		/* 0: any error */
+	WfPlanError *retry_on;
+	int64		history_retention_ms;	/* -1: the setting's */
 	WfPlanName *step_names;		/* for wf_plan_step_index() */
 } WfPlan;
 
