@@ -94,6 +94,25 @@ typedef enum WfStepOption
 	WF_STEP_NOPTIONS
 } WfStepOption;
 
+/* What the value of an option is. */
+typedef enum WfOptionType
+{
+	WF_TYPE_BOOL,
+	WF_TYPE_INT,
+	WF_TYPE_NUMBER,
+	WF_TYPE_TEXT,
+	WF_TYPE_INTERVAL,
+	WF_TYPE_ENUM,
+	WF_TYPE_OBJECT,
+	WF_TYPE_SETTINGS,			/* object of strings, numbers and booleans */
+	WF_TYPE_EXPRESSIONS,		/* object of strings with SQL expressions */
+	WF_TYPE_TEXTS,				/* array of strings */
+	WF_TYPE_SQLSTATES,			/* array of SQLSTATEs and their classes */
+	WF_TYPE_COMMAND,			/* string, or array of lines */
+	WF_TYPE_AFTER,				/* array of precedence constraints */
+	WF_TYPE_OBJECTS				/* array of objects of another level */
+} WfOptionType;
+
 /* Enough room for the values of any level. */
 #define WF_MAX_OPTIONS	WF_STEP_NOPTIONS
 
@@ -125,14 +144,35 @@ extern char *wf_place_text(const WfPlace *place);
 extern void wf_options_read(const WfPlace *place, JsonbContainer *object,
 							JsonbValue *values);
 
-/* Number of options, and the name of one. */
+/* Number of options; name and type of one. */
 extern int	wf_options_count(WfLevel level);
 extern const char *wf_option_name(WfLevel level, int option);
+extern WfOptionType wf_option_type(WfLevel level, int option);
+
+/* The option with this name, or -1. */
+extern int	wf_option_find(WfLevel level, const char *name);
+
+/* The names of a level's options, for a hint. */
+extern char *wf_option_names(WfLevel level);
+
+/*
+ * wf_option_is_default
+ *		True if the value, in canonical form, is the option's default.
+ */
+extern bool wf_option_is_default(WfLevel level, int option,
+								 const JsonbValue *value);
 
 /* The value of one option as C; for values of the option's own type. */
 extern bool wf_value_bool(const JsonbValue *value);
 extern int32 wf_value_int(const JsonbValue *value);
+extern double wf_value_double(const JsonbValue *value);
 extern bool wf_value_is(const JsonbValue *value, const char *string);
+
+/* An interval in ms, a month counted as 30 days; 0 for a null value. */
+extern int64 wf_value_ms(const JsonbValue *value);
+
+/* Number of elements of an array or of keys of an object. */
+extern int	wf_value_size(const JsonbValue *value);
 
 /* palloc'd; NULL for a null value. */
 extern char *wf_value_string(const JsonbValue *value);

@@ -30,6 +30,7 @@
 #include "catalog.h"
 #include "document.h"
 #include "plan.h"
+#include "plan_fields.h"
 
 /* A precedence constraint as it is found at the step that waits. */
 typedef struct Constraint
@@ -94,6 +95,7 @@ static void sort_steps(Compiler *compiler);
 static void report_cycle(const Compiler *compiler, const int32 *waits_for)
 			pg_attribute_noreturn();
 static bool runs_inline(const Compiler *compiler);
+static bool needs_driver(const WfPlanStep *step);
 static bool is_sequential(const Compiler *compiler);
 static int32 latest_predecessor(const Compiler *compiler, int32 step,
 								const int32 *position, WfOn *on);
@@ -157,7 +159,7 @@ compile_package(Compiler *compiler)
 		wf_value_bool(&values[WF_PACKAGE_FAIL_ON_FIRST_ERROR]);
 	plan->max_concurrent_steps =
 		wf_value_int(&values[WF_PACKAGE_MAX_CONCURRENT_STEPS]);
-	plan->variables = JsonbValueToJsonb(&values[WF_PACKAGE_VARIABLES]);
+	wf_plan_fill_package(plan, values);
 
 	plan->nconnections = compiler->document.nconnections;
 	plan->connections =
@@ -241,6 +243,8 @@ compile_step(Compiler *compiler, WfPlanStep *step, const WfPlace *place,
 	step->any = wf_value_is(&values[WF_STEP_PRECEDENCE], "any");
 	step->disabled = wf_value_bool(&values[WF_STEP_DISABLED]);
 	check_step(step, place);
+	wf_plan_fill_step(compiler->plan, step, place, values,
+					  compiler->plan_context);
 }
 
 /* Index of the connection that a step names, or -1. */
@@ -274,7 +278,7 @@ compile_kind(const JsonbValue *value)
 	return kind;
 }
 
-/* Check that the options of a step fit its kind. */
+/* Check that name, command and connection of a step fit its kind. */
 static void
 check_step(const WfPlanStep *step, const WfPlace *place)
 {
@@ -409,6 +413,13 @@ check_constraint(const WfPlan *plan, const Constraint *constraint,
 				(errcode(ERRCODE_INVALID_OBJECT_DEFINITION),
 				 errmsg("step \"%s\" of package \"%s\" waits for itself",
 						step, plan->name)));
+	if (plan->steps[constraint->from].finally != 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_OBJECT_DEFINITION),
+				 errmsg("step \"%s\" of package \"%s\" must not wait for step \"%s\"",
+						step, plan->name, constraint->from_name),
+				 errdetail("Step \"%s\" is a finally step, which is outside of the graph.",
+						   constraint->from_name)));
 	seen += (Size) constraint->from * 3 + on;
 	if (*seen == constraint->to + 1)
 		ereport(ERROR,
@@ -532,8 +543,8 @@ report_cycle(const Compiler *compiler, const int32 *waits_for)
 
 /*
  * runs_inline
- *		True if one worker can execute a run alone: there are no child runs,
- *		and no two steps are ever in progress at the same time in different
+ *		True if one worker can execute a run alone: there are no child runs
+ *		and no timers, and no two steps are ever in progress at the same time in different
  *		sessions.  False where that is not plain to see.
  *
  * Steps on one connection exclude each other whatever the constraints are.
@@ -546,11 +557,17 @@ runs_inline(const Compiler *compiler)
 	int32		connection = -1;
 	int32		i;
 
+	if (plan->timeout_ms > 0)
+		return false;
 	for (i = 0; i < plan->nsteps; i++)
 	{
 		const WfPlanStep *step = &plan->steps[i];
 
-		if (step->disabled || step->kind == WF_KIND_NONE)
+		if (step->disabled)
+			continue;
+		if (needs_driver(step))
+			return false;
+		if (step->kind == WF_KIND_NONE)
 			continue;
 		if (step->kind != WF_KIND_SQL ||
 			(found && step->connection != connection))
@@ -560,6 +577,14 @@ runs_inline(const Compiler *compiler)
 	}
 	return connection >= 0 || plan->max_concurrent_steps == 1 ||
 		is_sequential(compiler);
+}
+
+/* True if a step has what a worker that is alone with the run cannot do. */
+static bool
+needs_driver(const WfPlanStep *step)
+{
+	return step->has_condition || step->max_attempts > 1 ||
+		step->timeout_ms > 0 || step->finally != 0;
 }
 
 /*

@@ -74,15 +74,16 @@ typedef struct WfPlanStep
 	bool		main_thread;	/* R40 */
 	bool		fail_package_on_error;	/* R45 */
 
-	/* for the drivers and sessions; the machine does not look at these */
-	bool		atomic;			/* its statements succeed or fail together */
-	char	   *condition;		/* SQL expression, or NULL */
+	/* for the drivers; the machine does not look at these */
+	bool		atomic;			/* statements succeed or fail together */
+	bool		restartable;	/* may be executed again after a crash */
 	int64		timeout_ms;		/* of an attempt; 0: none */
-	int64		lock_timeout_ms;	/* 0: the session's own */
-	Jsonb	   *settings;		/* name -> value; NULL: none */
-	Jsonb	   *variables;		/* package and job steps: child's variable ->
-								 * SQL expression; NULL: by name */
-	char	   *result_variable;	/* NULL: none */
+	int64		lock_timeout_ms;	/* 0: none */
+	char	   *condition;		/* an SQL expression, or NULL */
+	char	   *result_variable;	/* a declared variable, or NULL */
+	Jsonb	   *settings;		/* object; NULL: none.  Over the package's */
+	Jsonb	   *variables;		/* object, child's variable -> SQL expression;
+								 * NULL: those that the child declares */
 } WfPlanStep;
 
 /* A name and what it stands for; arrays of these are sorted by name. */
@@ -107,18 +108,26 @@ typedef struct WfPlan
 	WfPlanConnection *connections;
 
 	/* for the drivers; the machine does not look at these */
-	int64		timeout_ms;		/* of a run; 0: none */
-	int32		priority;		/* of its runs, if start_job() is not told */
-	int32		max_concurrent_runs;	/* 0: no limit */
-	char		on_overlap;		/* WF_OVERLAP_... */
-	bool		enabled;
-	Jsonb	   *settings;		/* for all steps: name -> value; NULL: none */
 	bool		inline_run;		/* at most one local session at any time, no
 								 * child, no timer: one worker runs it whole */
 	int32		sessions;		/* sessions a run may hold at one time, without
 								 * those of its children: see admission */
 	Jsonb	   *variables;		/* declared variables with their defaults;
 								 * never NULL */
+	int32		nrequired;
+	char	  **required;		/* variables that a start must give */
+	Jsonb	   *settings;		/* object; NULL: none */
+	bool		enabled;
+	int32		priority;		/* of a run that is given none */
+	int32		max_concurrent_runs;	/* 0: no limit */
+	char		on_overlap;		/* q(ueue), r(eject), s(kip) */
+	char		on_interruption;	/* r(esume), f(ail) */
+	int64		timeout_ms;		/* of a run; 0: none */
+	int32		max_attempts;	/* of a failed run, which is restarted */
+	int64		retry_delay_ms;
+	int32		nretry_on;		/* 0: any error */
+	WfPlanError *retry_on;
+	int64		history_retention_ms;	/* -1: the setting's */
 	WfPlanName *step_names;		/* for wf_plan_step_index() */
 } WfPlan;
 

@@ -84,6 +84,28 @@ wf_variables_check(const WfPlan *plan, Jsonb *given)
 	return given;
 }
 
+/* Check that what the package requires was given. */
+void
+wf_variables_check_required(const WfPlan *plan, Jsonb *given)
+{
+	int			i;
+
+	for (i = 0; i < plan->nrequired; i++)
+	{
+		JsonbValue	value;
+
+		if (given == NULL ||
+			getKeyJsonValueFromContainer(&given->root, plan->required[i],
+										 strlen(plan->required[i]),
+										 &value) == NULL ||
+			value.type == jbvNull)
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("package \"%s\" requires variable \"%s\"",
+							plan->name, plan->required[i])));
+	}
+}
+
 /* Those variables that a child declares. */
 Jsonb *
 wf_variables_for_child(const WfPlan *child, Jsonb *variables)
