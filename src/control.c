@@ -175,6 +175,8 @@ request_run(const WfPlan *plan, WfRun *run)
 	if (run->request_key != NULL)
 		wf_history_insert_request_key(run->package_id, run->request_key,
 									  run->run_id);
+	if (run->request_key != NULL || plan->max_concurrent_runs > 0)
+		CommandCounterIncrement();	/* the next call in this command sees it */
 	if (skip)
 	{
 		record_skipped(run);
