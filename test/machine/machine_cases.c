@@ -177,7 +177,8 @@ static const Case cases[] = {
 		"a() | a@100 | a2() | end succeeded"},
 	{"retry_on a state", true, 4, "a:r9x b:r9x", "; a-1 ; b-2 a@ ; a- ;",
 		"a b | a@100 | | a2 | end failed error b failed 2"},
-	{"retry_on a class", true, 4, "a:r9y b:r9y", "; a-1 b-2 ; b@ ; b- ; a@ ; a+ ;",
+	{"retry_on a class", true, 4, "a:r9y b:r9y",
+		"; a-1 b-2 ; b@ ; b-3 ; a@ ; a+ ;",
 		"a b | | a@100 b@100 | b2 | | a2 | end failed error b failed 1"},
 	{"a step that awaits a retry keeps its place", true, 2, "a:r2 b c",
 		"; a- ; ?c b+ ; a@ ; a+ c+ ;",
@@ -274,7 +275,8 @@ static const Case cases[] = {
 	/* pause */
 	{"pause", true, 4, "a b<a c", "; ( ; a+ c+ ; ?b % ) ; b+ % ;",
 		"a c | | | ?- running( | b | succeeded end succeeded"},
-	{"pause before the first action", true, 4, "a:c b:n c", "( ; ) ; at c+ ; a+ ;",
+	{"pause before the first action", true, 4, "a:c b:n c",
+		"( ; ) ; at c+ ; a+ ;",
 		"| b=succeeded | a? c | | a | end succeeded"},
 	{"pause holds kind none", true, 4, "a b:n<a c:n<b d<a!",
 		"; ( a+ ; ) ;",
@@ -282,7 +284,8 @@ static const Case cases[] = {
 	{"pause holds conditions and attempts", true, 4, "a:r2 b:c",
 		"; a- bn ; ( a@ b@ ; ) ; bt a+ ; b+ ;",
 		"b? a | | a@100 b@500 | | | | a2 b? | | b | end succeeded"},
-	{"timers are set in a pause", true, 4, "a:r2 b:c", "; ( a- bn ; a@ b@ ) ; bf a+ ;",
+	{"timers are set in a pause", true, 4, "a:r2 b:c",
+		"; ( a- bn ; a@ b@ ) ; bf a+ ;",
 		"b? a | | | a@100 b@500 | | | a2 b? | | b=condition end succeeded"},
 	{"answers in a pause", true, 4, "a:c b:c c<b", "; ( at bf ; ) ; a+ ;",
 		"a? b? | | | b=condition c=constraint | a | end succeeded"},
@@ -290,6 +293,9 @@ static const Case cases[] = {
 		"; ( a+ ; %", "a | | b=constraint end succeeded succeeded"},
 	{"failure in a pause", true, 4, "a b c<a", "; ( b- a+ ;",
 		"a b | | | c=package failed end failed error b failed 1"},
+	{"failure in a pause, kind none", true, 4, "a b c:n<a d",
+		"; ( b- a+ ) ; d+ ;",
+		"a b d | | | | | c=package failed end failed error b failed 1"},
 	{"stop wins over a pause", true, 4, "a b<a c:n<a d:f*",
 		"; ( a+ ! ; % d+ ;",
 		"a | | | b=cancelled c=cancelled d cancelled | end cancelled"},
@@ -317,7 +323,8 @@ static const Case cases[] = {
 		"a | | end succeeded"},
 
 	/* finally */
-	{"finally after success", true, 4, "a:f+ b:f- c:f* d", "; % d+ % ; a+ c- ;",
+	{"finally after success", true, 4, "a:f+ b:f- c:f* d",
+		"; % d+ % ; a+ c- ;",
 		"d running | succeeded b=constraint a c | |"
 		" end succeeded failed 1"},
 	{"finally after failure", true, 4, "a:f+ b:f- c:f* d e<d!",
@@ -572,7 +579,8 @@ trace_wait(const WfMachine *machine, int32 step)
 static void
 step_event(WfMachine *machine, int32 step, const char *event)
 {
-	static const char *const sqlstates[] = {"22012", "40001", "40P01"};
+	static const char *const sqlstates[] = {"22012", "40001", "40P01",
+	"42601"};
 	int			sqlstate = pack_sqlstate(sqlstates[atoi(event + 1)]);
 
 	switch (event[0])
@@ -629,11 +637,11 @@ run_event(WfMachine *machine, char event)
 
 /*
  * A script is made of: "." take one action, ";" take all, "a+", "a-", "a~"
- * the step succeeded, failed (a-1: 40001, a-2: 40P01), was cancelled, "at",
- * "af", "an", "ae" its condition is true, false, null, an error, "a@" its
- * timer went off, "!" stop, "#" wf_machine_fail(), "(" pause, ")" resume, "?a"
- * what the step waits for (slot, connection, main thread, cOndition, retry),
- * "%" the result.  In the trace each event is a "|", a condition is "a?", a
+ * the step succeeded, failed (1: by 40001, 2: 40P01, 3: 42601), was cancelled,
+ * "at", "af", "an", "ae" its condition is true, false, null, an error, "a@"
+ * its timer went off, "!" stop, "#" wf_machine_fail(), "(" pause, ")" resume,
+ * "?a" what the step waits for (slot, connection, main thread, cOndition,
+ * retry), "%" the result.  In the trace each event is a "|", a condition is "a?", a
  * timer "a@" and its delay, a second attempt "a2".
  */
 static void
@@ -718,12 +726,73 @@ test_names(void)
 		strcmp(wf_run_status_name(WF_RUN_QUEUED), "queued") == 0, "names");
 }
 
+typedef struct Delay
+{
+	int64		delay;
+	double		backoff;
+	int			attempts;
+	int64		expected;
+} Delay;
+
+/* Does a step that failed so many times wait as long as expected? */
+static bool
+test_delay(const Delay *delay)
+{
+	TestPlan	test;
+	WfPlanStep *step;
+	WfMachine  *machine;
+	WfAction	action;
+	int			i;
+
+	plan_init(&test, 1, 0);
+	step = &test.plan.steps[0];
+	step->max_attempts = PG_INT32_MAX;
+	step->retry_delay_ms = delay->delay;
+	step->retry_backoff = delay->backoff;
+	machine = machine_new(&test.plan);
+	for (i = 0; i < delay->attempts; i++)
+	{
+		wf_machine_timer(machine, 0);
+		wf_machine_next(machine, &action);
+		wf_machine_step_ended(machine, 0, WF_STEP_FAILED, 0);
+		wf_machine_next(machine, &action);
+	}
+	free(machine);
+	plan_free(&test);
+	return action.type == WF_ACT_TIMER && action.attempt == delay->attempts &&
+		action.delay_ms == delay->expected;
+}
+
+/* Delays grow, but not over 100 years, and are never negative. */
+static void
+test_delays(void)
+{
+	static const Delay delays[] = {
+		{1000, 2.0, 1, 1000},
+		{1000, 2.0, 11, 1024000},
+		{1000, 1.0, 100000, 1000},
+		{1000, 0.5, 4, 125},
+		{1000, 0.5, 5000, 0},
+		{1000, 2.0, 5000, INT64CONST(3153600000000)},
+		{0, 2.0, 5000, 0},
+		{-1000, 2.0, 2, 0},
+		{PG_INT64_MAX, 2.0, 1, INT64CONST(3153600000000)},
+	};
+	bool		passed = true;
+	size_t		i;
+
+	for (i = 0; i < lengthof(delays); i++)
+		passed = test_delay(&delays[i]) && passed;
+	tap(passed, "delays");
+}
+
 void
 test_cases(void)
 {
 	size_t		i;
 
 	test_names();
+	test_delays();
 	for (i = 0; i < lengthof(cases); i++)
 		test_case(&cases[i]);
 }

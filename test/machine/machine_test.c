@@ -190,7 +190,7 @@ random_taste(Taste *taste)
 	taste->disabled = random_below(3) * 10;
 	taste->any = random_below(3) * 30;
 	taste->condition = random_below(3) * 20;
-	taste->retry = random_below(3) * 30;
+	taste->retry = random_below(3) * 40;
 	taste->main_thread = random_below(3) * 30;
 	taste->finally = random_below(2) * 15;
 	taste->fail_package = random_below(3) * 5;
@@ -201,7 +201,7 @@ static int
 random_sqlstate(void)
 {
 	static const char *const sqlstates[] = {"40001", "40P01", "22012",
-	"57014", "XX000", "00000"};
+	"42601", "57014", "XX000", "00000"};
 
 	return pack_sqlstate(sqlstates[random_below(lengthof(sqlstates))]);
 }
@@ -352,7 +352,7 @@ typedef struct Trial
 
 static int	outcomes[128];		/* number of runs by WfRunStatus */
 static int64 actions[WF_ACT_END + 1];	/* number of actions */
-static int64 retries;			/* number of attempts that were not the first */
+static int64 retries;			/* number of attempts beyond the first */
 static int64 late_starts;		/* number of finally steps that started */
 
 /* Feed an event. */
@@ -610,8 +610,12 @@ trial_run(Trial *trial)
 		trial_command(trial);
 		if (random_below(16) == 0)
 			trial_save(trial);
-		if (idle || random_percent(trial->event_percent))
+		while (!trial->model.over && complaint == NULL &&
+			   (idle || random_percent(trial->event_percent)))
+		{
 			trial_event(trial);
+			idle = false;
+		}
 		idle = !trial_next(trial);
 	}
 }
@@ -671,7 +675,7 @@ random_package(uint64 seed)
 	trial.cancel_percent = random_below(2) * 5;
 	trial.stop_permille = random_below(3) * 10;
 	trial.fail_permille = random_below(3) * 5;
-	trial.pause_permille = random_below(3) * 20;
+	trial.pause_permille = random_below(3) * 30;
 	trial.event_percent = random_below(3) * 25;
 	trial.machine = machine_new(&trial.test.plan);
 	trial.saved = machine_new(&trial.test.plan);
@@ -683,7 +687,8 @@ random_package(uint64 seed)
 	if (complaint == NULL)
 	{
 		trial_replay(&trial, machine_new(&trial.test.plan), 0);
-		trial_replay(&trial, trial.saved, trial.saved_at);
+		trial_replay(&trial, wf_machine_attach(trial.saved, &trial.test.plan),
+					 trial.saved_at);
 	}
 	else
 		free(trial.saved);
