@@ -546,8 +546,7 @@ wf_machine_stop(WfMachine *machine)
 	if (machine->phase == PHASE_OVER || machine->interrupted)
 		return;
 
-	if (machine->phase == PHASE_GRAPH)
-		machine->stopped = true;
+	machine->stopped = true;
 	interrupt(machine);
 }
 

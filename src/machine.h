@@ -66,7 +66,8 @@ typedef struct WfAction
 	bool		nothing_to_run; /* END: failed because no step was startable
 								 * at the beginning (R48) */
 	bool		failed_by_driver;	/* END: failed by wf_machine_fail(); the
-									 * error is what made the driver call it */
+									 * error is what made the driver call
+									 * it */
 } WfAction;
 
 /* What the evaluation of a condition came to. */

@@ -93,7 +93,7 @@ power(double base, int32 n)
 	return result;
 }
 
-/* How long a step waits for its next attempt, or to ask its condition again. */
+/* How long until its next attempt, or until its condition is asked again. */
 static int64
 step_delay(const WfMachine *machine, int32 step)
 {

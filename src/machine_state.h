@@ -99,10 +99,11 @@ struct WfMachine
 	int32		failed_steps;
 	int32		error_step;		/* see wf_machine_error_step(); or NO_STEP */
 
-	/* the run; fixed together with the result */
+	/* the run: what the result is made of */
 	bool		failed;			/* the package has failed (R45, R46) */
 	bool		failed_by_driver;	/* and no step was the cause */
-	bool		stopped;		/* somebody stopped the run */
+	bool		stopped;		/* somebody stopped the run; of no meaning
+								 * once the result is fixed */
 	bool		nothing_to_run; /* R48 */
 
 	/* the phase; these two start anew with the finally steps */

@@ -41,6 +41,10 @@ extern void plan_sort_edges(TestPlan *test);
 extern void plan_free(TestPlan *test);
 extern WfMachine *machine_new(const WfPlan *plan);
 
+/* A SQLSTATE as the server packs it, and the other way round. */
+extern int	pack_sqlstate(const char *text);
+extern const char *unpack_sqlstate(int sqlstate);
+
 /* Print one line of the result. */
 extern void tap(bool passed, const char *name);
 
@@ -58,6 +62,16 @@ typedef enum Constraints
 	CONSTRAINTS_NEVER
 } Constraints;
 
+/* Where a step's condition is, and where its next attempt is. */
+typedef enum Stage
+{
+	STAGE_NONE,					/* there is none, or it is done with */
+	STAGE_DUE,
+	STAGE_ASKED,				/* conditions only */
+	STAGE_SET_TIMER,
+	STAGE_TIMER
+} Stage;
+
 typedef struct Model
 {
 	const TestPlan *test;
@@ -65,18 +79,25 @@ typedef struct Model
 	WfStepStatus status[MAX_STEPS];
 	WfReason	reason[MAX_STEPS];
 	Constraints constraints[MAX_STEPS];
-	bool		executed[MAX_STEPS];
+	Stage		condition[MAX_STEPS];
+	Stage		retry[MAX_STEPS];
+	int			sqlstate[MAX_STEPS];	/* of the condition */
+	int			attempts[MAX_STEPS];
 	bool		recorded[MAX_STEPS];
 	bool		cancel_due[MAX_STEPS];
 	bool		ended_by_stop[MAX_STEPS];
-	int			queue[MAX_CONNECTIONS][MAX_STEPS];
-	int			nqueue[MAX_CONNECTIONS];
+	int			queue[MAX_CONNECTIONS][2][MAX_STEPS];
+	int			nqueue[MAX_CONNECTIONS][2];
 	int			running;
 	int			failed_steps;
 	int			error_step;
 	bool		nothing_to_run;
 	bool		failed;
+	bool		failed_by_driver;
 	bool		stopped;
+	bool		paused;
+	bool		interrupted;	/* the graph, or later the finally steps */
+	WfRunStatus result;			/* WF_RUN_RUNNING: not fixed */
 	bool		over;
 	bool		ended;
 } Model;
@@ -86,8 +107,15 @@ extern const char *complaint;
 
 extern void expect(bool condition, const char *text);
 extern void model_init(Model *model, const TestPlan *test);
-extern void model_ended(Model *model, int step, WfStepStatus status);
+extern void model_ended(Model *model, int step, WfStepStatus status,
+						int sqlstate);
+extern void model_condition(Model *model, int step, WfCondition answer,
+							int sqlstate);
+extern void model_timer(Model *model, int step);
 extern void model_stop(Model *model);
+extern void model_fail(Model *model);
+extern void model_pause(Model *model);
+extern void model_resume(Model *model);
 extern void model_check_next(Model *model, bool given, const WfAction *action);
 extern void model_check_views(const Model *model, const WfMachine *machine);
 
