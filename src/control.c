@@ -7,43 +7,21 @@
  * the scheduler hears of it at the commit (wakeup.c).  stop_job() acts at
  * once: it sends a command, and waits until the run has an outcome.
  *
- * Who waits for a run notes its number with its backend in shared memory,
- * then looks into the table, then sleeps on its latch; the scheduler commits
- * an outcome, then reads the notes, then sets latches.  So no end is missed.
- * Reads see the newest committed rows, whatever the caller's snapshot is.
- *
- * A waiter's snapshot would hold up VACUUM, and for ever a step that builds an
- * index concurrently: it waits for the waiter, who waits for it.  So where
- * nothing can use the statement's snapshot any more (SELECT wait_for_job(...)
- * at READ COMMITTED, without open cursors) the backend shows none while it
- * sleeps.
- *
- * What is returned to a waiter is acknowledged: the outcome's transaction is
- * flushed first (steps may commit asynchronously), and synchronous standbys
- * have it where the caller's settings ask for that.
  *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
 
-#include "access/transam.h"
 #include "access/xact.h"
-#include "access/xlog.h"
-#include "executor/execdesc.h"
 #include "fmgr.h"
 #include "miscadmin.h"
-#include "nodes/plannodes.h"
 #include "pgstat.h"
-#include "replication/syncrep.h"
-#include "storage/ipc.h"
 #include "storage/latch.h"
 #include "storage/lmgr.h"
 #include "storage/proc.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
-#include "utils/portal.h"
-#include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
 #include "area.h"
@@ -56,12 +34,10 @@
 #include "session.h"
 #include "shmem.h"
 #include "variables.h"
+#include "wait.h"
 #include "wakeup.h"
 
 #define STOP_PATIENCE_MS	10000
-
-/* Longest sleep of a waiter: a net below the latch, not the mechanism. */
-#define WAIT_NET_MS			60000
 
 PG_FUNCTION_INFO_V1(wf_start_job);
 PG_FUNCTION_INFO_V1(wf_stop_job);
@@ -84,14 +60,6 @@ static const WfPlan *plan_to_start(const WfPackageRow *package);
 static void lock_package(const char *name, WfPackageRow *package);
 static void warn_if_agent_is_down(void);
 static void read_run(int64 run_id, WfRun *run);
-static bool is_whole_statement(FunctionCallInfo fcinfo);
-static bool wait_for_end(int64 run_id, long timeout_ms, bool alone,
-						 WfRunOutcome *outcome);
-static void show_no_snapshot(void);
-static long ms_until(TimestampTz until);
-static void note_awaited(int64 run_id);
-static void forget_awaited(int code, Datum arg);
-static void acknowledge(TransactionId xid);
 static WfDatabase *running_agent(void);
 static void send_stop(WfDatabase *database, int64 run_id, const char *reason,
 					  bool force);
@@ -369,148 +337,9 @@ wf_wait_for_job(PG_FUNCTION_ARGS)
 						run_id),
 				 errdetail("The run starts when the transaction commits.")));
 	read_run(run_id, &run);
-	if (!wait_for_end(run_id, timeout, is_whole_statement(fcinfo), &outcome))
+	if (!wf_wait_for_end(run_id, timeout, wf_wait_is_whole_statement(fcinfo), &outcome))
 		PG_RETURN_NULL();
 	PG_RETURN_TEXT_P(cstring_to_text(wf_run_status_name(outcome.status)));
-}
-
-/*
- * is_whole_statement
- *		True if the call is all that the client's statement still has to do:
- *		its arguments have been evaluated, and its value is the only column of
- *		the only row.
- */
-static bool
-is_whole_statement(FunctionCallInfo fcinfo)
-{
-	PlannedStmt *statement;
-	Plan	   *plan;
-
-	if (IsolationUsesXactSnapshot() || IsSubTransaction() ||
-		ActivePortal == NULL ||
-		ActivePortal->strategy != PORTAL_ONE_SELECT ||
-		ActivePortal->queryDesc == NULL)
-		return false;
-	statement = ActivePortal->queryDesc->plannedstmt;
-	plan = statement->planTree;
-	return statement->commandType == CMD_SELECT && IsA(plan, Result) &&
-		plan->lefttree == NULL && list_length(plan->targetlist) == 1 &&
-		(Node *) linitial_node(TargetEntry, plan->targetlist)->expr ==
-		fcinfo->flinfo->fn_expr;
-}
-
-/*
- * show_no_snapshot
- *		Let nobody wait for this backend's snapshot while it sleeps, unless
- *		there is another one than the statement's (a cursor's).  The next
- *		snapshot that is taken shows again.
- */
-static void
-show_no_snapshot(void)
-{
-	InvalidateCatalogSnapshot();
-	if (ThereAreNoPriorRegisteredSnapshots())
-		MyProc->xmin = InvalidTransactionId;
-}
-
-/*
- * wait_for_end
- *		Wait until a run has an outcome that may be told; false after the
- *		time-out.  `alone`: see is_whole_statement().
- */
-static bool
-wait_for_end(int64 run_id, long timeout_ms, bool alone,
-			 WfRunOutcome *outcome)
-{
-	TimestampTz until = TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
-													timeout_ms);
-	TransactionId xid;
-	bool		ended;
-
-	note_awaited(run_id);
-	PG_TRY();
-	{
-		while (!(ended = wf_history_read_run_outcome(run_id, outcome, &xid)))
-		{
-			long		sleep = WAIT_NET_MS;
-
-			if (timeout_ms >= 0)
-				sleep = Min(sleep, ms_until(until));
-			if (sleep <= 0)
-				break;
-			if (alone)
-				show_no_snapshot();
-			(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT |
-							 WL_EXIT_ON_PM_DEATH, sleep,
-							 wf_wait_event("WorkflowWaitForJob"));
-			ResetLatch(MyLatch);
-			CHECK_FOR_INTERRUPTS();
-		}
-	}
-	PG_FINALLY();
-	{
-		forget_awaited(0, (Datum) 0);
-	}
-	PG_END_TRY();
-	if (ended)
-		acknowledge(xid);
-	return ended;
-}
-
-static long
-ms_until(TimestampTz until)
-{
-	return TimestampDifferenceMilliseconds(GetCurrentTimestamp(), until);
-}
-
-/* Tell the scheduler whose latch to set. */
-static void
-note_awaited(int64 run_id)
-{
-	static bool registered = false;
-	WfBackend  *backend = wf_wakeup_backend();
-	WfDatabase *database = wf_database_find(MyDatabaseId);
-
-	if (!registered)
-		before_shmem_exit(forget_awaited, (Datum) 0);
-	registered = true;
-	pg_atomic_write_u32(&backend->database, MyDatabaseId);
-	pg_atomic_fetch_add_u32(&wf_shared->nawaiting, 1);
-	pg_atomic_write_u64(&backend->awaited_run, run_id);
-	pg_memory_barrier();
-	if (database != NULL)
-		wf_database_wake(database); /* it may be lazy about what is done */
-}
-
-static void
-forget_awaited(int code, Datum arg)
-{
-	WfBackend  *backend = wf_wakeup_backend();
-
-	if (pg_atomic_read_u64(&backend->awaited_run) == 0)
-		return;
-	pg_atomic_write_u64(&backend->awaited_run, 0);
-	pg_atomic_fetch_sub_u32(&wf_shared->nawaiting, 1);
-}
-
-/*
- * acknowledge
- *		Make sure that the outcome which a transaction wrote survives a crash,
- *		here and on synchronous standbys.
- */
-static void
-acknowledge(TransactionId xid)
-{
-	XLogRecPtr	lsn;
-
-	if (RecoveryInProgress())
-		return;
-	lsn = TransactionIdGetCommitLSN(xid);
-	if (XLogRecPtrIsInvalid(lsn))
-		lsn = GetFlushRecPtr(NULL);
-	XLogFlush(lsn);
-	if (synchronous_commit > SYNCHRONOUS_COMMIT_LOCAL_FLUSH)
-		SyncRepWaitForLSN(lsn, true);
 }
 
 /*
@@ -549,7 +378,7 @@ wf_stop_job(PG_FUNCTION_ARGS)
 	send_stop(database, run_id, PG_ARGISNULL(1) ? NULL :
 			  text_to_cstring(PG_GETARG_TEXT_PP(1)),
 			  !PG_ARGISNULL(2) && PG_GETARG_BOOL(2));
-	if (!wait_for_end(run_id, STOP_PATIENCE_MS, is_whole_statement(fcinfo),
+	if (!wf_wait_for_end(run_id, STOP_PATIENCE_MS, wf_wait_is_whole_statement(fcinfo),
 					  &outcome))
 	{
 		warn_of_backend(database, run_id);
