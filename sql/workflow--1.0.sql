@@ -123,6 +123,16 @@ CREATE TABLE workflow.step_outcome (
 );
 COMMENT ON TABLE workflow.step_outcome IS 'how attempts of steps ended: written in the transaction that did their work; unique, so that nothing is executed twice';
 
+CREATE TABLE workflow.run_command (
+    run_id bigint NOT NULL,
+    requested_by oid NOT NULL,
+    requested_at timestamptz NOT NULL,
+    command "char" NOT NULL
+);
+CREATE INDEX run_command_run_id_requested_at_idx
+    ON workflow.run_command (run_id, requested_at);
+COMMENT ON TABLE workflow.run_command IS 'what was asked of open runs: pause, resume; the last one counts';
+
 CREATE TABLE workflow.step_start (
     run_id bigint NOT NULL,
     step integer NOT NULL,
@@ -184,6 +194,32 @@ AS 'MODULE_PATHNAME', 'wf_wait_for_job';
 COMMENT ON FUNCTION workflow.wait_for_job(bigint, interval) IS
 'wait for the end of a run and return its status; null after the time-out';
 
+CREATE FUNCTION workflow.pause_job(run_id bigint)
+RETURNS boolean
+LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'wf_pause_job';
+COMMENT ON FUNCTION workflow.pause_job(bigint) IS
+'start no further step of a run until it is resumed; false if the run had ended';
+
+CREATE FUNCTION workflow.resume_job(run_id bigint)
+RETURNS boolean
+LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'wf_resume_job';
+COMMENT ON FUNCTION workflow.resume_job(bigint) IS
+'let a paused run go on; false if the run had ended or was not paused';
+
+CREATE PROCEDURE workflow.run_job(package text, variables jsonb DEFAULT '{}', verbose boolean DEFAULT true)
+LANGUAGE c
+AS 'MODULE_PATHNAME', 'wf_run_job';
+COMMENT ON PROCEDURE workflow.run_job(text, jsonb, boolean) IS
+'start a run, show its steps as they end, and raise an error if it fails; a cancel stops the run';
+
+CREATE PROCEDURE workflow.watch_job(run_id bigint, verbose boolean DEFAULT true)
+LANGUAGE c
+AS 'MODULE_PATHNAME', 'wf_watch_job';
+COMMENT ON PROCEDURE workflow.watch_job(bigint, boolean) IS
+'follow a run that somebody else started, as run_job does';
+
 -- ---------------------------------------------------------------------------
 -- Functions for steps: what a step sees of its run; null in other sessions.
 -- ---------------------------------------------------------------------------
@@ -226,6 +262,37 @@ LANGUAGE c STABLE PARALLEL RESTRICTED
 AS 'MODULE_PATHNAME', 'wf_variables';
 COMMENT ON FUNCTION workflow.variables() IS 'all variables of the run; null outside a step';
 
+CREATE FUNCTION workflow.report_progress(done bigint, total bigint, message text DEFAULT NULL)
+RETURNS void
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'wf_report_progress';
+COMMENT ON FUNCTION workflow.report_progress(bigint, bigint, text) IS
+'show in workflow.activity how far the step that calls it has come';
+
+CREATE FUNCTION workflow.run_status()
+RETURNS text
+LANGUAGE c STABLE PARALLEL RESTRICTED
+AS 'MODULE_PATHNAME', 'wf_run_status';
+COMMENT ON FUNCTION workflow.run_status() IS 'in a finally step: how the run ends; null elsewhere';
+
+CREATE FUNCTION workflow.error_path()
+RETURNS text
+LANGUAGE c STABLE PARALLEL RESTRICTED
+AS 'MODULE_PATHNAME', 'wf_error_path';
+COMMENT ON FUNCTION workflow.error_path() IS 'in a finally step: the innermost step that failed; null elsewhere';
+
+CREATE FUNCTION workflow.error_sqlstate()
+RETURNS text
+LANGUAGE c STABLE PARALLEL RESTRICTED
+AS 'MODULE_PATHNAME', 'wf_error_sqlstate';
+COMMENT ON FUNCTION workflow.error_sqlstate() IS 'in a finally step: SQLSTATE of the run''s error; null elsewhere';
+
+CREATE FUNCTION workflow.error_message()
+RETURNS text
+LANGUAGE c STABLE PARALLEL RESTRICTED
+AS 'MODULE_PATHNAME', 'wf_error_message';
+COMMENT ON FUNCTION workflow.error_message() IS 'in a finally step: message of the run''s error; null elsewhere';
+
 -- ---------------------------------------------------------------------------
 -- Functions that the views are made of.  Each checks what the reader may see.
 -- ---------------------------------------------------------------------------
@@ -256,7 +323,7 @@ COMMENT ON FUNCTION workflow.run_step(bigint, integer) IS 'a step as the version
 
 CREATE FUNCTION workflow.run_state(run_id bigint,
     OUT status text, OUT failed_steps integer, OUT started_at timestamptz, OUT finished_at timestamptz,
-    OUT error_path text, OUT sqlstate text, OUT message text)
+    OUT error_path text, OUT sqlstate text, OUT message text, OUT wait text)
 RETURNS SETOF record
 LANGUAGE c VOLATILE STRICT PARALLEL RESTRICTED ROWS 1
 AS 'MODULE_PATHNAME', 'wf_run_state';
@@ -264,7 +331,8 @@ COMMENT ON FUNCTION workflow.run_state(bigint) IS 'state of a run that has not e
 
 CREATE FUNCTION workflow.step_states(run_id bigint,
     OUT step integer, OUT attempt integer, OUT status text, OUT reason text, OUT wait text, OUT pid integer,
-    OUT started_at timestamptz, OUT finished_at timestamptz, OUT sqlstate text, OUT message text)
+    OUT started_at timestamptz, OUT finished_at timestamptz, OUT sqlstate text, OUT message text,
+    OUT done bigint, OUT total bigint, OUT progress text)
 RETURNS SETOF record
 LANGUAGE c VOLATILE STRICT PARALLEL RESTRICTED ROWS 10
 AS 'MODULE_PATHNAME', 'wf_step_states';
@@ -283,7 +351,7 @@ COMMENT ON FUNCTION workflow.agent_state() IS 'the agent of this database; for t
 
 -- Runs without an outcome: those from the horizon on, and the few before it.
 CREATE VIEW workflow.open_run WITH (security_barrier) AS
-SELECT r.run_id, r.package_id, r.version, r.requested_at
+SELECT r.run_id, r.package_id, r.version, r.requested_at, r.start_at
 FROM (
     SELECT r.* FROM workflow.horizon h JOIN workflow.run r ON r.run_id >= h.run_id
     UNION ALL
@@ -373,14 +441,20 @@ SELECT r.run_id AS run,
     COALESCE(d.name, v.name) AS package,
     (workflow.run_step(r.run_id, s.step)).name AS step,
     COALESCE(s.status, t.status) AS state,
-    CASE WHEN t.status = 'queued' THEN 'worker' ELSE s.wait END AS wait,
+    CASE WHEN t.status = 'paused' AND s.wait IS NULL THEN 'paused'
+        WHEN t.status = 'queued' AND r.start_at > pg_catalog.clock_timestamp() THEN 'start_at'
+        WHEN t.status = 'queued' THEN t.wait
+        ELSE s.wait END AS wait,
     s.pid,
-    COALESCE(s.started_at, t.started_at) AS started_at
+    COALESCE(s.started_at, t.started_at) AS started_at,
+    s.done,
+    s.total,
+    s.progress AS message
 FROM workflow.open_run r
 LEFT JOIN workflow.definition d ON d.package_id = r.package_id
 LEFT JOIN workflow.definition_version v ON v.package_id = r.package_id AND v.version = r.version
 CROSS JOIN LATERAL workflow.run_state(r.run_id) t
-LEFT JOIN LATERAL workflow.step_states(CASE WHEN t.status = 'running' THEN r.run_id END) s
+LEFT JOIN LATERAL workflow.step_states(CASE WHEN t.status <> 'queued' THEN r.run_id END) s
     ON s.status = 'running' OR s.wait IS NOT NULL
 WHERE t.status IN ('queued', 'paused', 'running');
 COMMENT ON VIEW workflow.activity IS 'what is queued, paused or running at this moment, and what it waits for';

@@ -77,6 +77,7 @@ static const char *const table_names[WF_NTABLES] = {
 	[WF_TABLE_RUN_OUTCOME] = "run_outcome",
 	[WF_TABLE_STEP_OUTCOME] = "step_outcome",
 	[WF_TABLE_STEP_START] = "step_start",
+	[WF_TABLE_RUN_COMMAND] = "run_command",
 	[WF_TABLE_HORIZON] = "horizon"
 };
 
@@ -90,6 +91,7 @@ static const char *const index_names[WF_NTABLES] = {
 	[WF_TABLE_RUN_OUTCOME] = "run_outcome_pkey",
 	[WF_TABLE_STEP_OUTCOME] = "step_outcome_pkey",
 	[WF_TABLE_STEP_START] = "step_start_pkey",
+	[WF_TABLE_RUN_COMMAND] = "run_command_run_id_requested_at_idx",
 	[WF_TABLE_HORIZON] = NULL
 };
 

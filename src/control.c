@@ -27,6 +27,7 @@
 #include "area.h"
 #include "catalog.h"
 #include "compat.h"
+#include "control.h"
 #include "guc.h"
 #include "history.h"
 #include "plan.h"
@@ -42,6 +43,8 @@
 PG_FUNCTION_INFO_V1(wf_start_job);
 PG_FUNCTION_INFO_V1(wf_stop_job);
 PG_FUNCTION_INFO_V1(wf_wait_for_job);
+PG_FUNCTION_INFO_V1(wf_pause_job);
+PG_FUNCTION_INFO_V1(wf_resume_job);
 
 /* Open runs of a package, counted. */
 typedef struct OpenRuns
@@ -50,6 +53,29 @@ typedef struct OpenRuns
 	int			n;
 } OpenRuns;
 
+/* What ask() waits for. */
+typedef struct Asked
+{
+	char		what;
+	bool		ended;
+	TransactionId xid;
+} Asked;
+
+static bool ask(int64 run_id, char what);
+static bool is_asked(int64 run_id, void *arg);
+static void send_command(WfDatabase *database, const WfCommand *command);
+/* The arguments of start_job(). */
+typedef struct WfStartRequest
+{
+	const char *package;
+	Jsonb	   *variables;		/* NULL: none */
+	bool		has_priority;
+	int32		priority;
+	TimestampTz start_at;		/* 0: at once */
+	const char *request_key;	/* NULL: none */
+} WfStartRequest;
+
+static int64 start(const WfStartRequest *request);
 static int64 request_run(const WfPlan *plan, WfRun *run);
 static void check_same_request(const WfPlan *plan, int64 first,
 							   const WfRun *run);
@@ -81,6 +107,33 @@ static long interval_to_ms(const Interval *interval);
 Datum
 wf_start_job(PG_FUNCTION_ARGS)
 {
+	WfStartRequest request = {
+		.package = PG_ARGISNULL(0) ? NULL :
+		text_to_cstring(PG_GETARG_TEXT_PP(0)),
+		.variables = PG_ARGISNULL(1) ? NULL : PG_GETARG_JSONB_P(1),
+		.has_priority = !PG_ARGISNULL(2),
+		.priority = PG_ARGISNULL(2) ? 0 : PG_GETARG_INT32(2),
+		.start_at = PG_ARGISNULL(3) ? 0 : PG_GETARG_TIMESTAMPTZ(3),
+		.request_key = PG_ARGISNULL(4) ? NULL :
+		text_to_cstring(PG_GETARG_TEXT_PP(4))
+	};
+
+	PG_RETURN_INT64(start(&request));
+}
+
+/* See control.h. */
+int64
+wf_control_start(const char *package, Jsonb *variables)
+{
+	WfStartRequest request = {.package = package, .variables = variables};
+
+	return start(&request);
+}
+
+/* Check a request and carry it out. */
+static int64
+start(const WfStartRequest *request)
+{
 	WfPackageRow package;
 	const WfPlan *plan;
 	WfRun		run = {0};
@@ -88,30 +141,28 @@ wf_start_job(PG_FUNCTION_ARGS)
 	wf_shmem_require();
 	PreventCommandIfReadOnly("workflow.start_job()");
 	PreventCommandDuringRecovery("workflow.start_job()");
-	if (PG_ARGISNULL(0))
+	if (request->package == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
 				 errmsg("package must not be null")));
-
-	lock_package(text_to_cstring(PG_GETARG_TEXT_PP(0)), &package);
+	lock_package(request->package, &package);
 	plan = plan_to_start(&package);
 	if (!plan->enabled)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("package \"%s\" is disabled", package.name)));
-	if (!PG_ARGISNULL(1))
-		run.variables = wf_variables_check(plan, PG_GETARG_JSONB_P(1));
+	if (request->variables != NULL)
+		run.variables = wf_variables_check(plan, request->variables);
 	wf_variables_check_required(plan, run.variables);
-	if (!PG_ARGISNULL(4))
-		run.request_key = text_to_cstring(PG_GETARG_TEXT_PP(4));
+	run.request_key = request->request_key;
 	run.package_id = package.package_id;
 	run.version = package.version;
 	run.owner = package.owner;
 	run.requested_by = GetUserId();
 	run.requested_at = GetCurrentTimestamp();
-	run.priority = PG_ARGISNULL(2) ? plan->priority : PG_GETARG_INT32(2);
-	run.start_at = PG_ARGISNULL(3) ? 0 : PG_GETARG_TIMESTAMPTZ(3);
-	PG_RETURN_INT64(request_run(plan, &run));
+	run.priority = request->has_priority ? request->priority : plan->priority;
+	run.start_at = request->start_at;
+	return request_run(plan, &run);
 }
 
 /* Insert a run as it is requested, unless its key has one already. */
@@ -400,7 +451,72 @@ running_agent(void)
 	return database;
 }
 
-/* Send a STOP; the ring may be full for a moment. */
+/*
+ * workflow.pause_job(run_id bigint) returns boolean
+ *		Start no further step of a run until it is resumed.  False if the run
+ *		had ended.  Survives a crash when it returns.
+ *
+ * Errors: as stop_job().
+ */
+Datum
+wf_pause_job(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_BOOL(ask(PG_GETARG_INT64(0), WF_ASKED_PAUSE));
+}
+
+/*
+ * workflow.resume_job(run_id bigint) returns boolean
+ *		Let a paused run go on.  False if the run had ended or was not paused.
+ */
+Datum
+wf_resume_job(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_BOOL(ask(PG_GETARG_INT64(0), WF_ASKED_RESUME));
+}
+
+/* Ask the scheduler for a pause or its end, and wait until it is on record. */
+static bool
+ask(int64 run_id, char what)
+{
+	WfRun		run;
+	Asked		asked = {.what = what};
+	WfCommand	command = {
+		.kind = what == WF_ASKED_PAUSE ? WF_COMMAND_PAUSE : WF_COMMAND_RESUME,
+		.role = GetUserId(),
+		.first_run = run_id,
+		.last_run = run_id
+	};
+
+	wf_shmem_require();
+	PreventCommandDuringRecovery(what == WF_ASKED_PAUSE ?
+								 "workflow.pause_job()" :
+								 "workflow.resume_job()");
+	read_run(run_id, &run);
+	wf_rights_check_control(&run);
+	if (wf_history_run_ended(run_id))
+		return false;
+	if (what == WF_ASKED_RESUME &&
+		wf_history_last_command(run_id, &asked.xid) != WF_ASKED_PAUSE)
+		return false;
+	send_command(running_agent(), &command);
+	if (!wf_wait_for(run_id, -1, is_asked, &asked) || asked.ended)
+		return false;
+	wf_wait_acknowledge(asked.xid);
+	return true;
+}
+
+static bool
+is_asked(int64 run_id, void *arg)
+{
+	Asked	   *asked = arg;
+
+	if (wf_history_last_command(run_id, &asked->xid) == asked->what)
+		return true;
+	asked->ended = wf_history_run_ended(run_id);
+	return asked->ended;
+}
+
+/* Send a STOP. */
 static void
 send_stop(WfDatabase *database, int64 run_id, const char *reason, bool force)
 {
@@ -415,7 +531,14 @@ send_stop(WfDatabase *database, int64 run_id, const char *reason, bool force)
 
 	if (area != NULL)
 		command.reason = wf_area_put_text(area, reason);
-	while (!wf_command_send(database, &command))
+	send_command(database, &command);
+}
+
+/* Send a command; the ring may be full for a moment. */
+static void
+send_command(WfDatabase *database, const WfCommand *command)
+{
+	while (!wf_command_send(database, command))
 	{
 		(void) WaitLatch(MyLatch,
 						 WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, 10,
@@ -464,4 +587,33 @@ interval_to_ms(const Interval *interval)
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("timeout must not be negative")));
 	return ms > (double) (LONG_MAX / 2000) ? LONG_MAX / 2000 : (long) ms;
+}
+
+/* See control.h. */
+void
+wf_control_check_visible(int64 run_id)
+{
+	WfRun		run;
+
+	wf_shmem_require();
+	read_run(run_id, &run);
+}
+
+/* See control.h. */
+void
+wf_control_ask_to_stop(int64 run_id, const char *reason)
+{
+	WfDatabase *database = wf_database_find(MyDatabaseId);
+	dsa_area   *area = database == NULL ? NULL : wf_area_attach(database);
+	WfCommand	command = {
+		.kind = WF_COMMAND_STOP,
+		.role = GetUserId(),
+		.first_run = run_id,
+		.last_run = run_id
+	};
+
+	if (area == NULL)
+		return;
+	command.reason = wf_area_put_text(area, reason);
+	(void) wf_command_send(database, &command);
 }

@@ -120,6 +120,7 @@ static void keep_for_later(WfDrivenRun *r, const WfAction *action);
 static void fill_entry(WfDrivenRun *r, int entry, const WfAction *action,
 					   WfEntryKind kind);
 static void take_variables(WfScheduler *s, WfDrivenRun *r, Jsonb *variables);
+static void tell_result(WfDrivenRun *r, WfEntry *e);
 static void hand_out_step(WfScheduler *s, WfDrivenRun *r,
 						  const WfAction *action);
 static void hand_out_condition(WfScheduler *s, WfDrivenRun *r,
@@ -499,9 +500,28 @@ fill_entry(WfDrivenRun *r, int entry, const WfAction *action,
 	e->step = action->step;
 	e->attempt = action->attempt;
 	e->variables = r->shared_variables;
+	if (r->plan->steps[action->step].finally != 0)
+		tell_result(r, e);
 	LWLockAcquire(&r->live->lock, LW_EXCLUSIVE);
 	r->steps[action->step].entry = entry;
 	LWLockRelease(&r->live->lock);
+}
+
+/* Let a `finally` step know how the run ends. */
+static void
+tell_result(WfDrivenRun *r, WfEntry *e)
+{
+	const WfStepError *error =
+	wf_errors_get(r->errors, wf_machine_error_step(r->machine));
+
+	e->run_status = wf_machine_run_result(r->machine);
+	if (e->run_status != WF_RUN_FAILED)
+		return;
+	e->run_sqlstate = error != NULL && r->sqlstate == 0 ? error->sqlstate :
+		r->sqlstate;
+	e->run_error = error != NULL && r->sqlstate == 0 ?
+		wf_area_put_error(r->scheduler->area, error->path, error->message) :
+		wf_area_put_error(r->scheduler->area, NULL, r->message);
 }
 
 /* Hand a step to a worker. */
@@ -1006,6 +1026,56 @@ wf_driver_stop(WfScheduler *s, WfDrivenRun *r, Oid stopped_by,
 	wf_machine_stop(r->machine);
 	LWLockRelease(&r->live->lock);
 	mark_dirty(s, r);
+}
+
+/* See scheduler.h. */
+void
+wf_driver_take_over(WfScheduler *s, int64 run_id)
+{
+	WfDrivenRun *parent;
+	WfRun		run;
+	int			sessions = 1;
+
+	wf_scheduler_begin(s);
+	if (!wf_history_read_run(run_id, &run))
+		elog(ERROR, "run " INT64_FORMAT " is not there", run_id);
+	parent = wf_driver_find(s, run.parent_run_id);
+	if (parent == NULL)
+		s->reserved += sessions;	/* what the worker was before */
+	else
+	{
+		sessions = parent->sessions[run.parent_step].drawn;
+		parent->steps[run.parent_step].entry = -1;
+	}
+	wf_driver_begin(s, &run, true, sessions);
+	wf_driver_pause(s, wf_driver_find(s, run_id), true);
+}
+
+/* Pause a run and its children, or let them go on. */
+void
+wf_driver_pause(WfScheduler *s, WfDrivenRun *r, bool pause)
+{
+	int			i;
+
+	LWLockAcquire(&r->live->lock, LW_EXCLUSIVE);
+	if (pause)
+		wf_machine_pause(r->machine);
+	else
+		wf_machine_resume(r->machine);
+	LWLockRelease(&r->live->lock);
+	mark_dirty(s, r);
+	for (i = 0; i < r->plan->nsteps; i++)
+	{
+		WfDrivenRun *child;
+
+		if (r->steps[i].child_run_id == 0)
+			continue;
+		child = wf_driver_find(s, r->steps[i].child_run_id);
+		if (child != NULL)
+			wf_driver_pause(s, child, pause);
+		else if (r->steps[i].entry >= 0)
+			wf_entry_pause(s->database, r->steps[i].entry, pause);
+	}
 }
 
 /* The run is stopping already, but its workers do not listen. */

@@ -114,6 +114,16 @@ enum
 	SS_NCOLUMNS = SS_STARTED_AT
 };
 
+/* Columns of workflow.run_command. */
+enum
+{
+	RC_RUN_ID = 1,
+	RC_REQUESTED_BY,
+	RC_REQUESTED_AT,
+	RC_COMMAND,
+	RC_NCOLUMNS = RC_COMMAND
+};
+
 /* Columns of workflow.horizon. */
 enum
 {
@@ -205,6 +215,50 @@ wf_history_insert_run(const WfRun *run)
 	set_jsonb(values, nulls, RUN_VARIABLES, run->variables);
 	set_text(values, nulls, RUN_REQUEST_KEY, run->request_key);
 	insert_row(WF_TABLE_RUN, values, nulls);
+}
+
+/* Record what was asked of a run. */
+void
+wf_history_insert_command(int64 run_id, char command, Oid role)
+{
+	Datum		values[RC_NCOLUMNS];
+	bool		nulls[RC_NCOLUMNS] = {0};
+
+	values[RC_RUN_ID - 1] = Int64GetDatum(run_id);
+	values[RC_REQUESTED_BY - 1] = ObjectIdGetDatum(role);
+	values[RC_REQUESTED_AT - 1] = TimestampTzGetDatum(GetCurrentTimestamp());
+	values[RC_COMMAND - 1] = CharGetDatum(command);
+	insert_row(WF_TABLE_RUN_COMMAND, values, nulls);
+}
+
+/* What was asked of a run last. */
+char
+wf_history_last_command(int64 run_id, TransactionId *xid)
+{
+	Relation	rel = table_open(wf_catalog_relid(WF_TABLE_RUN_COMMAND),
+								 AccessShareLock);
+	Relation	index = index_open(wf_catalog_indexid(WF_TABLE_RUN_COMMAND),
+								   AccessShareLock);
+	ScanKeyData key;
+	SysScanDesc scan;
+	HeapTuple	tuple;
+	char		command = 0;
+	bool		isnull;
+
+	ScanKeyInit(&key, RC_RUN_ID, BTEqualStrategyNumber, F_INT8EQ,
+				Int64GetDatum(run_id));
+	scan = systable_beginscan_ordered(rel, index, NULL, 1, &key);
+	tuple = systable_getnext_ordered(scan, BackwardScanDirection);
+	if (HeapTupleIsValid(tuple))
+	{
+		command = DatumGetChar(heap_getattr(tuple, RC_COMMAND,
+											RelationGetDescr(rel), &isnull));
+		*xid = HeapTupleHeaderGetXmin(tuple->t_data);
+	}
+	systable_endscan_ordered(scan);
+	index_close(index, NoLock);
+	table_close(rel, NoLock);
+	return command;
 }
 
 /* The run that was requested under a key. */

@@ -90,6 +90,14 @@ extern void wf_history_insert_step_start(int64 run_id, int32 step,
 										 int32 attempt,
 										 TimestampTz started_at);
 
+/* What was asked of a run (codes as stored). */
+#define WF_ASKED_PAUSE	'p'
+#define WF_ASKED_RESUME	'r'
+
+extern void wf_history_insert_command(int64 run_id, char command, Oid role);
+/* The last one, or 0; *xid is the transaction that wrote it. */
+extern char wf_history_last_command(int64 run_id, TransactionId *xid);
+
 /* The run that was requested under a key, or 0; and note a run for a key. */
 extern int64 wf_history_find_request_key(int64 package_id, const char *key);
 extern void wf_history_insert_request_key(int64 package_id, const char *key,

@@ -15,6 +15,9 @@
  * brings the machine back and feeds the failure.  A failed step's transaction
  * is rolled back, and one short transaction records it.
  *
+ * A run that is to be paused is handed back between two steps; the scheduler
+ * goes on with it from the record.
+ *
  * If the entry says `replay`, parts of the run are on record: an attempt that
  * has an outcome is not executed, the machine is answered from the record.
  *
@@ -85,6 +88,7 @@ static Jsonb *all_set_variables(const InlineRun *r);
 static void describe_error(const InlineRun *r, WfRunOutcome *outcome);
 static void write_passed(InlineRun *r);
 static void write_end(InlineRun *r);
+static void hand_back(InlineRun *r);
 static void finish(InlineRun *r);
 static void publish(InlineRun *r);
 
@@ -110,9 +114,11 @@ wf_inline_run(WfDatabase *database, WfEntry *entry)
 	begin(&r);
 	stop_if_asked(&r);
 	advance(&r);
-	while (r.next.type == WF_ACT_EXECUTE)
+	while (r.next.type == WF_ACT_EXECUTE && (!entry->pause || entry->cancel))
 		execute_next(&r);
-	if (!r.end_written)
+	if (r.next.type == WF_ACT_EXECUTE)
+		hand_back(&r);
+	else if (!r.end_written)
 		finish(&r);
 	publish(&r);
 	MemoryContextSwitchTo(TopMemoryContext);
@@ -442,6 +448,16 @@ describe_error(const InlineRun *r, WfRunOutcome *outcome)
 		outcome->sqlstate = error->sqlstate;
 		outcome->message = error->message;
 	}
+}
+
+/* The run is paused: the scheduler drives it from here, from the record. */
+static void
+hand_back(InlineRun *r)
+{
+	if (r->in_transaction)
+		CommitTransactionCommand();
+	r->in_transaction = false;
+	r->next.run_status = WF_RUN_PAUSED;
 }
 
 /* Write the end of a run that ended without a step that could carry it. */

@@ -35,6 +35,10 @@ static void delay(WfScheduler *s, const WfQueuedRun *run);
 static bool any_prepared_transaction(void);
 static bool admit_one(WfScheduler *s, const WfQueuedRun *queued);
 static void stop(WfScheduler *s, const WfCommand *command);
+static void pause_or_resume(WfScheduler *s, const WfCommand *command,
+							bool pause);
+static int	entry_of_run(WfScheduler *s, int64 run_id);
+static bool take_from_queue(WfScheduler *s, int64 run_id, WfQueuedRun *run);
 static bool stop_queued(WfScheduler *s, const WfCommand *command,
 						const char *reason);
 static bool stop_handed_out(WfScheduler *s, const WfCommand *command,
@@ -55,6 +59,11 @@ wf_intake_receive(WfScheduler *s)
 				break;
 			case WF_COMMAND_STOP:
 				stop(s, &command);
+				break;
+			case WF_COMMAND_PAUSE:
+			case WF_COMMAND_RESUME:
+				pause_or_resume(s, &command,
+								command.kind == WF_COMMAND_PAUSE);
 				break;
 			case WF_COMMAND_LOOK:
 				wf_scheduler_begin(s);
@@ -323,7 +332,7 @@ stop(WfScheduler *s, const WfCommand *command)
 					   false);
 	else if (!stop_queued(s, command, reason) &&
 			 !stop_handed_out(s, command, reason))
-		wf_scheduler_note_end(s, command->first_run, 0);	/* it has ended */
+		wf_scheduler_tell(s, command->first_run);	/* it has ended */
 }
 
 /* Stop a run that waits to be started. */
@@ -333,11 +342,7 @@ stop_queued(WfScheduler *s, const WfCommand *command, const char *reason)
 	WfQueuedRun queued;
 	WfRun		run;
 
-	if (hash_search(s->delayed, &command->first_run, HASH_REMOVE,
-					NULL) == NULL &&
-		!wf_limits_remove(s, command->first_run, &queued) &&
-		!wf_queue_remove(&s->simple, command->first_run, &queued) &&
-		!wf_queue_remove(&s->complex, command->first_run, &queued))
+	if (!take_from_queue(s, command->first_run, &queued))
 		return false;
 	if (!wf_history_read_run(command->first_run, &run))
 		elog(ERROR, "run " INT64_FORMAT " is not there", command->first_run);
@@ -350,35 +355,91 @@ stop_queued(WfScheduler *s, const WfCommand *command, const char *reason)
 static bool
 stop_handed_out(WfScheduler *s, const WfCommand *command, const char *reason)
 {
+	int			entry = entry_of_run(s, command->first_run);
+	WfEntry    *e = &s->database->entries[Max(entry, 0)];
+	WfRun		run;
+
+	if (entry < 0)
+		return false;
+	if (!e->cancel)
+	{
+		e->stopped_by = command->role;
+		e->stop_reason = wf_area_put_text(s->area, reason);
+	}
+	if (!wf_entry_cancel(s->database, entry, command->force))
+		return true;
+	if (!wf_history_read_run(e->run_id, &run))
+		elog(ERROR, "run " INT64_FORMAT " is not there", e->run_id);
+	wf_scheduler_end_unstarted(s, &run, WF_RUN_CANCELLED, 0, NULL,
+							   command->role, reason, false);
+	if (run.parent_run_id != 0)
+		wf_driver_child_ended(s, run.parent_run_id, run.parent_step,
+							  WF_STEP_FAILED, ERRCODE_QUERY_CANCELED, NULL,
+							  WF_CHILD_CANCELLED);
+	wf_reaper_free_entry(s, entry);
+	return true;
+}
+
+/*
+ * pause_or_resume
+ *		What was asked for is recorded, and whoever asked is told.  A run that
+ *		waits to be started is taken over by the driver, paused; one that a
+ *		worker carries out is handed back by it.
+ */
+static void
+pause_or_resume(WfScheduler *s, const WfCommand *command, bool pause)
+{
+	int64		run_id = command->first_run;
+	WfDrivenRun *driven = wf_driver_find(s, run_id);
+	WfQueuedRun queued;
+	int			entry = entry_of_run(s, run_id);
+
+	wf_scheduler_begin(s);
+	wf_scheduler_tell(s, run_id);
+	if (driven != NULL)
+		wf_driver_pause(s, driven, pause);
+	else if (entry >= 0)
+		wf_entry_pause(s->database, entry, pause);
+	else if (pause && take_from_queue(s, run_id, &queued))
+		wf_driver_take_over(s, run_id);
+	else
+		return;					/* it has ended */
+	wf_history_insert_command(run_id, pause ? WF_ASKED_PAUSE :
+							  WF_ASKED_RESUME, command->role);
+}
+
+/* The entry that carries a whole run, or -1. */
+static int
+entry_of_run(WfScheduler *s, int64 run_id)
+{
 	int			i;
 
 	for (i = 0; i < WF_NENTRIES; i++)
 	{
 		WfEntry    *e = &s->database->entries[i];
-		WfRun		run;
 
-		if (e->state == WF_ENTRY_FREE || e->kind != WF_ENTRY_RUN ||
-			e->run_id != command->first_run)
-			continue;
-		if (!e->cancel)
-		{
-			e->stopped_by = command->role;
-			e->stop_reason = wf_area_put_text(s->area, reason);
-		}
-		if (!wf_entry_cancel(s->database, i, command->force))
-			return true;
-		if (!wf_history_read_run(e->run_id, &run))
-			elog(ERROR, "run " INT64_FORMAT " is not there", e->run_id);
-		wf_scheduler_end_unstarted(s, &run, WF_RUN_CANCELLED, 0, NULL,
-								   command->role, reason, false);
-		if (run.parent_run_id != 0)
-			wf_driver_child_ended(s, run.parent_run_id, run.parent_step,
-								  WF_STEP_FAILED, ERRCODE_QUERY_CANCELED,
-								  NULL, WF_CHILD_CANCELLED);
-		wf_reaper_free_entry(s, i);
+		if (e->state != WF_ENTRY_FREE && e->kind == WF_ENTRY_RUN &&
+			e->run_id == run_id)
+			return i;
+	}
+	return -1;
+}
+
+/* Take a run out of wherever it waits to be started. */
+static bool
+take_from_queue(WfScheduler *s, int64 run_id, WfQueuedRun *run)
+{
+	WfQueuedRun *delayed = hash_search(s->delayed, &run_id, HASH_FIND, NULL);
+
+	if (delayed != NULL)
+	{
+		*run = *delayed;
+		hash_search(s->delayed, &run_id, HASH_REMOVE, NULL);
 		return true;
 	}
-	return false;
+	return wf_limits_remove(s, run_id, run) ||
+		wf_queue_remove(&s->simple, run_id, run) ||
+		wf_queue_remove(&s->complex, run_id, run);
 }
 
 /* See scheduler.h. */

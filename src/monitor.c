@@ -51,6 +51,7 @@ enum
 	RS_ERROR_PATH,
 	RS_SQLSTATE,
 	RS_MESSAGE,
+	RS_WAIT,
 	RS_NCOLUMNS
 };
 
@@ -67,6 +68,9 @@ enum
 	ST_FINISHED_AT,
 	ST_SQLSTATE,
 	ST_MESSAGE,
+	ST_DONE,
+	ST_TOTAL,
+	ST_PROGRESS,
 	ST_NCOLUMNS
 };
 
@@ -95,7 +99,7 @@ static void describe_step(WfDatabase *database, const WfRun *run,
 						  const WfLiveCopy *live, const EntryCopy *entry,
 						  Datum *values, bool *nulls);
 static char *describe_wait(WfDatabase *database, const WfPlan *plan,
-						   int32 step, const WfLiveCopy *live, int *pid);
+						   int32 step, const WfLiveCopy *live, EntryCopy *carrier);
 
 /*
  * visible_run
@@ -224,6 +228,8 @@ wf_run_state(PG_FUNCTION_ARGS)
 		nulls[RS_FAILED_STEPS] = false;
 		put_time(values, nulls, RS_STARTED_AT,
 				 running ? entry.entry.started_at : 0);
+		put_text(values, nulls, RS_WAIT, entry.found || database == NULL ?
+				 "worker" : "turn");
 	}
 	tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
 	return (Datum) 0;
@@ -245,7 +251,9 @@ put_ended_run(Datum *values, bool *nulls, const WfRunOutcome *outcome)
 static void
 put_live_run(Datum *values, bool *nulls, const WfLiveCopy *live)
 {
-	put_text(values, nulls, RS_STATUS, wf_run_status_name(WF_RUN_RUNNING));
+	put_text(values, nulls, RS_STATUS,
+			 wf_run_status_name(wf_machine_paused(live->machine) ?
+								WF_RUN_PAUSED : WF_RUN_RUNNING));
 	values[RS_FAILED_STEPS] =
 		Int32GetDatum(wf_machine_failed_steps(live->machine));
 	nulls[RS_FAILED_STEPS] = false;
@@ -337,6 +345,7 @@ describe_step(WfDatabase *database, const WfRun *run, const WfPlan *plan,
 	TimestampTz finished_at = 0;
 	char	   *wait = NULL;
 	WfStepOutcome outcome;
+	EntryCopy	carrier = *entry;
 
 	memset(nulls, true, ST_NCOLUMNS);
 	if (live != NULL)
@@ -346,7 +355,8 @@ describe_step(WfDatabase *database, const WfRun *run, const WfPlan *plan,
 		attempt = wf_machine_step_attempt(live->machine, step);
 		started_at = live->steps[step].started_at;
 		finished_at = live->steps[step].finished_at;
-		wait = describe_wait(database, plan, step, live, &pid);
+		wait = describe_wait(database, plan, step, live, &carrier);
+		pid = carrier.pid;
 	}
 	else if (entry->found && entry->entry.state != WF_ENTRY_READY &&
 			 entry->entry.current_step == step)
@@ -377,20 +387,35 @@ describe_step(WfDatabase *database, const WfRun *run, const WfPlan *plan,
 	put_time(values, nulls, ST_FINISHED_AT, finished_at);
 	values[ST_PID] = Int32GetDatum(pid);
 	nulls[ST_PID] = (pid == 0);
+	if (status == WF_STEP_RUNNING && carrier.found &&
+		carrier.entry.total > 0)
+	{
+		values[ST_DONE] = Int64GetDatum(carrier.entry.done);
+		values[ST_TOTAL] = Int64GetDatum(carrier.entry.total);
+		nulls[ST_DONE] = nulls[ST_TOTAL] = false;
+		put_text(values, nulls, ST_PROGRESS,
+				 carrier.entry.progress[0] == '\0' ? NULL :
+				 carrier.entry.progress);
+	}
 }
 
 /* What a step of a driven run waits for, NULL: for nothing, or for its
- * constraints.  *pid is who executes it. */
+ * constraints.  *carrier becomes the entry that carries it. */
 static char *
 describe_wait(WfDatabase *database, const WfPlan *plan, int32 step,
-			  const WfLiveCopy *live, int *pid)
+			  const WfLiveCopy *live, EntryCopy *carrier)
 {
 	const WfLiveStep *live_step = &live->steps[step];
-	EntryCopy	entry = {0};
 
 	if (wf_machine_waits_for_connection(live->machine, step))
 		return psprintf("connection %s",
 						plan->connections[plan->steps[step].connection].name);
+	if (wf_machine_waits_for_slot(live->machine, step))
+		return pstrdup("max_concurrent_steps");
+	if (wf_machine_waits_for_main_thread(live->machine, step))
+		return pstrdup("main thread");
+	if (wf_machine_waits_for_condition(live->machine, step))
+		return pstrdup("condition");
 	if (wf_machine_step_status(live->machine, step) != WF_STEP_RUNNING)
 		return NULL;
 	if (live_step->child_run_id != 0)
@@ -398,14 +423,13 @@ describe_wait(WfDatabase *database, const WfPlan *plan, int32 step,
 	if (live_step->entry >= 0)
 	{
 		LWLockAcquire(&database->lock, LW_SHARED);
-		copy_entry_at(database, live_step->entry, &entry);
+		copy_entry_at(database, live_step->entry, carrier);
 		LWLockRelease(&database->lock);
 	}
-	if (entry.found && entry.entry.state == WF_ENTRY_TAKEN)
-	{
-		*pid = entry.pid;
+	if (carrier->found && carrier->entry.state == WF_ENTRY_TAKEN)
 		return NULL;
-	}
+	if (wf_machine_awaits_retry(live->machine, step))
+		return pstrdup("retry");
 	return pstrdup("worker");
 }
 

@@ -56,6 +56,11 @@ reap_run(WfScheduler *s, int entry)
 	char	   *path;
 	char	   *message;
 
+	if (e->status == WF_RUN_PAUSED)
+	{
+		wf_driver_take_over(s, e->run_id);
+		return;
+	}
 	wf_scheduler_note_end(s, e->run_id,
 						  e->parent_run_id == 0 ? e->package_id : 0);
 	if (e->parent_run_id == 0)
@@ -82,6 +87,7 @@ wf_reaper_free_entry(WfScheduler *s, int entry)
 		s->running_inline--;
 	wf_area_free(s->area, &e->error);
 	wf_area_free(s->area, &e->set_variables);
+	wf_area_free(s->area, &e->run_error);
 	wf_area_free(s->area, &e->stop_reason);
 	wf_entry_free(s->database, entry);
 }

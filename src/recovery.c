@@ -105,6 +105,7 @@ found_open_run(const WfRun *run, void *arg)
 {
 	WfScheduler *s = arg;
 	WfQueuedRun queued;
+	TransactionId xid;
 	bool		found;
 
 	if (run->parent_run_id != 0)
@@ -128,6 +129,11 @@ found_open_run(const WfRun *run, void *arg)
 	hash_search(s->scanned, &run->run_id, HASH_ENTER, &found);
 	if (found)
 		return;
+	if (wf_history_last_command(run->run_id, &xid) == WF_ASKED_PAUSE)
+	{
+		wf_driver_take_over(s, run->run_id);
+		return;
+	}
 	queued.run_id = run->run_id;
 	queued.package_id = run->package_id;
 	queued.version = run->version;

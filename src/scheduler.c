@@ -285,17 +285,24 @@ wf_scheduler_hand_out(WfScheduler *s, int entry, WfReadyList list, int slot)
 	MemoryContextSwitchTo(old);
 }
 
-/* A run has ended: tell who waits for it, after the commit. */
+/* Wake who waits for something to be done to a run, after the commit. */
 void
-wf_scheduler_note_end(WfScheduler *s, int64 run_id, int64 package_id)
+wf_scheduler_tell(WfScheduler *s, int64 run_id)
 {
 	MemoryContext old = MemoryContextSwitchTo(s->turn);
 	int64	   *copy = palloc(sizeof(int64));
 
 	*copy = run_id;
-	s->ended = lappend(s->ended, copy);
-	s->horizon_stale = true;
+	s->told = lappend(s->told, copy);
 	MemoryContextSwitchTo(old);
+}
+
+/* A run has ended. */
+void
+wf_scheduler_note_end(WfScheduler *s, int64 run_id, int64 package_id)
+{
+	wf_scheduler_tell(s, run_id);
+	s->horizon_stale = true;
 	if (package_id != 0)
 		wf_limits_left(s, package_id, run_id);
 }
@@ -326,7 +333,7 @@ finish_turn(WfScheduler *s)
 	wake_waiters(s);
 	publish(s);
 	s->handouts = NIL;
-	s->ended = NIL;
+	s->told = NIL;
 	MemoryContextReset(s->turn);
 }
 
@@ -334,7 +341,7 @@ finish_turn(WfScheduler *s)
 static void
 wake_waiters(WfScheduler *s)
 {
-	int			n = list_length(s->ended);
+	int			n = list_length(s->told);
 	int64	   *ids;
 	ListCell   *lc;
 	int			i = 0;
@@ -342,7 +349,7 @@ wake_waiters(WfScheduler *s)
 	if (n == 0 || pg_atomic_read_u32(&wf_shared->nawaiting) == 0)
 		return;
 	ids = palloc(n * sizeof(int64));
-	foreach(lc, s->ended)
+	foreach(lc, s->told)
 		ids[i++] = *(int64 *) lfirst(lc);
 	qsort(ids, n, sizeof(int64), compare_int64);
 	for (i = 0; i < wf_shared->nbackends; i++)

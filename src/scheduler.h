@@ -72,7 +72,7 @@ typedef struct WfScheduler
 
 	/* this turn's, in `turn` */
 	List	   *handouts;		/* WfHandout */
-	List	   *ended;			/* int64 *: runs that ended */
+	List	   *told;			/* int64 *: runs whose waiters are woken */
 
 	/* the horizon */
 	int64		highest;		/* highest run known */
@@ -91,6 +91,9 @@ extern void wf_scheduler_hand_out(WfScheduler *s, int entry,
 /* A run has ended; package_id: its package, 0 for a child run. */
 extern void wf_scheduler_note_end(WfScheduler *s, int64 run_id,
 								  int64 package_id);
+
+/* Wake who waits for something to be done to a run, after the commit. */
+extern void wf_scheduler_tell(WfScheduler *s, int64 run_id);
 
 /*
  * Write the end of a run of which nothing has been executed: cancelled
@@ -176,6 +179,11 @@ extern void wf_driver_step_lost(WfScheduler *s, int entry, int sqlstate,
 								const char *message);
 /* Event: the worker that stood for a session is gone. */
 extern void wf_driver_session_lost(WfScheduler *s, int slot);
+/* Drive a run that a worker has handed back, or that is paused before it
+ * began. */
+extern void wf_driver_take_over(WfScheduler *s, int64 run_id);
+/* Pause a run and its children, or let them go on. */
+extern void wf_driver_pause(WfScheduler *s, WfDrivenRun *run, bool pause);
 /* Stop a run and its children. */
 extern void wf_driver_stop(WfScheduler *s, WfDrivenRun *run, Oid stopped_by,
 						   const char *reason, bool force,

@@ -59,6 +59,7 @@
 #include "variables.h"
 
 const WfStepCall *wf_session_step = NULL;
+WfReportProgress wf_session_report_progress = NULL;
 
 static MemoryContext step_context = NULL;
 

@@ -23,6 +23,11 @@ typedef struct WfStepCall
 	Jsonb	   *variables;		/* the run's; never NULL */
 	bool		keep_session;	/* the session goes on after the step: what the
 								 * step's own settings change is put back */
+	char		run_status;		/* of a `finally` step: how the run ends; 0: it
+								 * is none */
+	int			run_sqlstate;	/* then, if the run fails: its error */
+	const char *error_path;
+	const char *error_message;
 	const char *condition;		/* evaluate this expression instead of
 								 * executing the step's command */
 } WfStepCall;
@@ -63,6 +68,11 @@ extern Jsonb *wf_session_variables(void);
 /* Set variables (an object) for the rest of the step and, if it succeeds, for
  * the run. */
 extern void wf_session_set_variables(Jsonb *variables);
+
+/* Where report_progress() goes; set by the process that executes steps. */
+typedef void (*WfReportProgress) (int64 done, int64 total,
+								  const char *message);
+extern WfReportProgress wf_session_report_progress;
 
 /*
  * Put the session back to what it was after connecting: the pieces of

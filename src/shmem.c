@@ -518,6 +518,17 @@ wf_entry_cancel(WfDatabase *database, int entry, bool force)
 	return withdrawn;
 }
 
+/* Ask for a run back, or not to any more. */
+void
+wf_entry_pause(WfDatabase *database, int entry, bool pause)
+{
+	LWLockAcquire(&database->lock, LW_EXCLUSIVE);
+	database->entries[entry].pause = pause;
+	if (pause)
+		database->entries[entry].lazy = false;
+	LWLockRelease(&database->lock);
+}
+
 /* Take an entry out of a ready list.  Lock held. */
 static int
 unlink_ready(WfDatabase *database, WfReadyList list, int previous, int entry)

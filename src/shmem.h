@@ -46,6 +46,7 @@
 /* Of them, new runs leave these free for steps of runs that go on. */
 #define WF_RESERVED_ENTRIES 256
 #define WF_NCOMMANDS	1024
+#define WF_PROGRESS_SIZE	128		/* bytes, of a progress message */
 #define WF_MESSAGE_SIZE	256		/* bytes, of a message kept in shared memory */
 
 typedef enum WfEntryState
@@ -96,6 +97,8 @@ typedef struct WfEntry
 	bool		lazy;			/* nobody waits for its end: the scheduler
 								 * need not hear of it at once */
 	bool		cancel;			/* asked to end */
+	bool		pause;			/* RUN: hand the run back before its next step,
+								 * as WF_RUN_PAUSED */
 	bool		parent_stops;	/* with cancel: since its parent run is */
 	Oid			stopped_by;		/* with cancel: who asked */
 	dsa_pointer stop_reason;	/* with cancel: text, or invalid; the
@@ -108,6 +111,15 @@ typedef struct WfEntry
 	int32		current_step;	/* RUN: the step in progress, -1 between */
 	int32		current_attempt;
 	TimestampTz step_started_at;
+	int64		done;			/* of total, as the step reports; total 0: it
+								 * does not */
+	int64		total;
+	char		progress[WF_PROGRESS_SIZE];
+
+	/* STEP that is a `finally` step: the run's result */
+	char		run_status;		/* a WfRunStatus; 0: it is none */
+	int			run_sqlstate;
+	dsa_pointer run_error;		/* WfSharedError, or invalid; the scheduler's */
 
 	/* result, by the worker */
 	char		status;			/* WfRunStatus, WfStepStatus or WfCondition */
@@ -159,6 +171,8 @@ typedef enum WfCommandKind
 {
 	WF_COMMAND_START,			/* runs first_run .. last_run are committed */
 	WF_COMMAND_STOP,			/* cancel first_run */
+	WF_COMMAND_PAUSE,			/* start no further step of first_run */
+	WF_COMMAND_RESUME,			/* go on with first_run */
 	WF_COMMAND_LOOK				/* look whether the extension is still there */
 } WfCommandKind;
 
@@ -310,6 +324,9 @@ extern void wf_entry_free(WfDatabase *database, int entry);
  * withdrawn (true: the caller frees it); else the worker is signalled.
  */
 extern bool wf_entry_cancel(WfDatabase *database, int entry, bool force);
+
+/* Ask the worker of a run to hand it back, or not to any more. */
+extern void wf_entry_pause(WfDatabase *database, int entry, bool pause);
 
 /* ---- entries: the worker's side ---- */
 

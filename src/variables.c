@@ -16,12 +16,14 @@
 
 #include "catalog/pg_type.h"
 #include "fmgr.h"
+#include "mb/pg_wchar.h"
 #include "nodes/makefuncs.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/fmgrprotos.h"
 
 #include "session.h"
+#include "shmem.h"
 #include "variables.h"
 
 PG_FUNCTION_INFO_V1(wf_run_id);
@@ -29,6 +31,11 @@ PG_FUNCTION_INFO_V1(wf_step_name);
 PG_FUNCTION_INFO_V1(wf_variable);
 PG_FUNCTION_INFO_V1(wf_variables);
 PG_FUNCTION_INFO_V1(wf_set_variable);
+PG_FUNCTION_INFO_V1(wf_report_progress);
+PG_FUNCTION_INFO_V1(wf_run_status);
+PG_FUNCTION_INFO_V1(wf_error_path);
+PG_FUNCTION_INFO_V1(wf_error_sqlstate);
+PG_FUNCTION_INFO_V1(wf_error_message);
 
 static void to_json_value(Oid type, Datum datum, JsonbValue *value);
 static bool has_key(Jsonb *object, const char *key, int length);
@@ -276,4 +283,68 @@ to_json_value(Oid type, Datum datum, JsonbValue *value)
 		value->val.binary.data = &json->root;
 		value->val.binary.len = VARSIZE(json) - VARHDRSZ;
 	}
+}
+
+/*
+ * workflow.report_progress(done bigint, total bigint, message text) returns
+ * void
+ *		Show in workflow.activity how far the step has come.  Nothing outside
+ *		a step.
+ */
+Datum
+wf_report_progress(PG_FUNCTION_ARGS)
+{
+	char		message[WF_PROGRESS_SIZE] = "";
+
+	if (wf_session_step == NULL || wf_session_report_progress == NULL)
+		PG_RETURN_VOID();
+	if (!PG_ARGISNULL(2))
+	{
+		text	   *given = PG_GETARG_TEXT_PP(2);
+		int			length = pg_mbcliplen(VARDATA_ANY(given),
+										  VARSIZE_ANY_EXHDR(given),
+										  WF_PROGRESS_SIZE - 1);
+
+		memcpy(message, VARDATA_ANY(given), length);
+	}
+	wf_session_report_progress(PG_ARGISNULL(0) ? 0 : PG_GETARG_INT64(0),
+							   PG_ARGISNULL(1) ? 0 : PG_GETARG_INT64(1),
+							   message);
+	PG_RETURN_VOID();
+}
+
+/* workflow.run_status() returns text: in a finally step, how the run ends. */
+Datum
+wf_run_status(PG_FUNCTION_ARGS)
+{
+	if (wf_session_step == NULL || wf_session_step->run_status == 0)
+		PG_RETURN_NULL();
+	PG_RETURN_TEXT_P(cstring_to_text(wf_run_status_name(wf_session_step->run_status)));
+}
+
+/* workflow.error_path() returns text: in a finally step, where it failed. */
+Datum
+wf_error_path(PG_FUNCTION_ARGS)
+{
+	if (wf_session_step == NULL || wf_session_step->error_path == NULL)
+		PG_RETURN_NULL();
+	PG_RETURN_TEXT_P(cstring_to_text(wf_session_step->error_path));
+}
+
+/* workflow.error_sqlstate() returns text: likewise. */
+Datum
+wf_error_sqlstate(PG_FUNCTION_ARGS)
+{
+	if (wf_session_step == NULL || wf_session_step->run_sqlstate == 0)
+		PG_RETURN_NULL();
+	PG_RETURN_TEXT_P(cstring_to_text(unpack_sql_state(wf_session_step->run_sqlstate)));
+}
+
+/* workflow.error_message() returns text: likewise. */
+Datum
+wf_error_message(PG_FUNCTION_ARGS)
+{
+	if (wf_session_step == NULL || wf_session_step->error_message == NULL)
+		PG_RETURN_NULL();
+	PG_RETURN_TEXT_P(cstring_to_text(wf_session_step->error_message));
 }

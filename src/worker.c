@@ -66,6 +66,7 @@ static void check_condition(const WfStepOutcome *outcome, void *arg);
 static char condition_answer(const Jsonb *result);
 static void write_outcome(const WfStepOutcome *outcome, void *arg);
 static void begin_call(WfEntry *entry, WfStepCall *call);
+static void report_progress(int64 done, int64 total, const char *message);
 static void release_session(void);
 
 /* A worker. */
@@ -177,6 +178,7 @@ connect_as_owner(void)
 	entry_context = AllocSetContextCreate(TopMemoryContext, "workflow entry",
 										  ALLOCSET_DEFAULT_SIZES);
 	wf_session_init();
+	wf_session_report_progress = report_progress;
 	wf_inline_init();
 
 	LWLockAcquire(&my_database->lock, LW_EXCLUSIVE);
@@ -354,18 +356,22 @@ static void
 begin_call(WfEntry *entry, WfStepCall *call)
 {
 	MemoryContext old = CurrentMemoryContext;
+	const WfPlan *plan;
+	char	   *path;
+	char	   *message;
 
 	wf_session_begin_own();
 	MemoryContextSwitchTo(old);
-	call->plan = wf_plan_get(entry->package_id, entry->version);
-	if (call->plan == NULL)
+	plan = wf_plan_get(entry->package_id, entry->version);
+	if (plan == NULL)
 		elog(ERROR, "version %d of package " INT64_FORMAT " is not there",
 			 entry->version, entry->package_id);
 	wf_session_commit_own();
 	MemoryContextSwitchTo(old);
 
+	memset(call, 0, sizeof(WfStepCall));
+	call->plan = plan;
 	call->keep_session = my_slot->bound;
-	call->condition = NULL;
 	call->run_id = entry->run_id;
 	call->step = entry->step;
 	call->attempt = entry->attempt;
@@ -373,6 +379,27 @@ begin_call(WfEntry *entry, WfStepCall *call)
 										entry->variables);
 	if (call->variables == NULL)
 		call->variables = call->plan->variables;
+	if (entry->run_status == 0)
+		return;
+	wf_area_get_error(wf_area_attach(my_database), entry->run_error, &path,
+					  &message);
+	call->run_status = entry->run_status;
+	call->run_sqlstate = entry->run_sqlstate;
+	call->error_path = path;
+	call->error_message = message;
+}
+
+/* The step in progress tells how far it has come. */
+static void
+report_progress(int64 done, int64 total, const char *message)
+{
+	WfEntry    *entry = &my_database->entries[my_slot->entry];
+
+	LWLockAcquire(&my_database->lock, LW_EXCLUSIVE);
+	entry->done = done;
+	entry->total = total;
+	strlcpy(entry->progress, message, WF_PROGRESS_SIZE);
+	LWLockRelease(&my_database->lock);
 }
 
 /* The run that this session stood for needs it no longer. */
