@@ -13,15 +13,9 @@
  * on a connection goes out with `bind`: who takes it is that session until
  * the run ends.
  *
- * A child run is a run of its own, made here (its row commits with the turn)
- * and then handed to a worker or driven here as well.  Its end commits
- * together with the outcome of the step that started it, whoever writes it.
+ * Beside this file: driver_child.c starts child runs and keeps the sessions
+ * that runs may need, driver_control.c stops and pauses runs.
  *
- * Sessions.  A run holds a reservation for all sessions that it may need at
- * one time, its own and those of its largest child, so runs never wait for
- * each other's workers while they hold some.  A child draws on what its
- * parent has reserved beyond its own sessions, and on what nobody has
- * reserved; if that is not enough it waits for another child to end.
  *
  *-------------------------------------------------------------------------
  */
@@ -38,70 +32,9 @@
 #include "errors.h"
 #include "guc.h"
 #include "machine.h"
+#include "driver.h"
 #include "scheduler.h"
 #include "variables.h"
-
-/* What a package step in progress has drawn. */
-typedef struct ChildSessions
-{
-	int			drawn;			/* sessions of the child, from the parent's
-								 * reservation */
-	int			added;			/* of them: added to it for this child */
-} ChildSessions;
-
-struct WfDrivenRun
-{
-	int64		run_id;			/* the key */
-	WfScheduler *scheduler;
-	WfRun		run;
-	const WfPlan *plan;
-	MemoryContext context;
-	WfDrivenRun *parent;
-	int			level;			/* 1: not a child */
-	WfRecord   *record;			/* NULL: nothing is on record */
-	Jsonb	   *variables;
-	dsa_pointer shared_variables;
-	List	   *old_variables;	/* dsa_pointer *: steps in progress may still
-								 * read them */
-	Jsonb	   *set_variables;	/* those that steps have set; NULL: none */
-
-	WfLiveRun  *live;
-	WfMachine  *machine;		/* in the area, under live->lock */
-	WfLiveStep *steps;			/* likewise */
-	int		   *slots;			/* of each connection: its worker, or -1 */
-	ChildSessions *sessions;	/* of each step */
-	int			reserved;		/* sessions */
-	int			used;			/* own ones, and those drawn by children */
-
-	List	   *backlog;		/* WfAction: there was no free entry */
-	bool		stopping;
-	bool		parent_stops;
-	bool		force;
-	Oid			stopped_by;
-	char	   *stop_reason;
-	List	   *errors;			/* of steps: WfStepError */
-	int			sqlstate;		/* of what made the driver fail the run */
-	const char *message;
-
-	bool		dirty;
-	dlist_node	dirty_link;
-};
-
-/* A package step that waits for sessions for its child. */
-typedef struct WaitingChild
-{
-	int64		run_id;			/* of the parent */
-	int32		step;
-	int32		attempt;
-} WaitingChild;
-
-/* Key of WfScheduler.children. */
-typedef struct ChildKey
-{
-	int64		parent_run_id;
-	int32		step;
-	int32		attempt;
-} ChildKey;
 
 typedef struct DrivenEntry
 {
@@ -110,60 +43,28 @@ typedef struct DrivenEntry
 } DrivenEntry;
 
 static void make_live(WfScheduler *s, WfDrivenRun *r);
-static void mark_dirty(WfScheduler *s, WfDrivenRun *r);
 static bool next_action(WfDrivenRun *r, WfAction *action);
 static void carry_on(WfScheduler *s, WfDrivenRun *r);
 static void record_passed(WfDrivenRun *r, const WfAction *action);
 static void execute(WfScheduler *s, WfDrivenRun *r, const WfAction *action);
 static bool answered(WfScheduler *s, WfDrivenRun *r, const WfAction *action);
+static void take_variables(WfScheduler *s, WfDrivenRun *r, Jsonb *variables);
 static void keep_for_later(WfDrivenRun *r, const WfAction *action);
 static void fill_entry(WfDrivenRun *r, int entry, const WfAction *action,
 					   WfEntryKind kind);
-static void take_variables(WfScheduler *s, WfDrivenRun *r, Jsonb *variables);
 static void tell_result(WfDrivenRun *r, WfEntry *e);
 static void hand_out_step(WfScheduler *s, WfDrivenRun *r,
 						  const WfAction *action);
 static void hand_out_condition(WfScheduler *s, WfDrivenRun *r,
 							   const WfAction *action);
 static void set_timer(WfScheduler *s, WfDrivenRun *r, const WfAction *action);
-static void step_ended(WfScheduler *s, WfDrivenRun *r, int32 step,
-					   WfStepStatus status, int sqlstate, const char *path,
-					   const char *message);
-static void show_error(WfScheduler *s, WfDrivenRun *r);
-static void write_and_end_step(WfScheduler *s, WfDrivenRun *r, int32 step,
-							   WfStepStatus status, int sqlstate,
-							   const char *message);
-static void start_child(WfScheduler *s, WfDrivenRun *r,
-						const WfAction *action);
-static bool may_start_child(WfDrivenRun *r, const char *name,
-							WfPackageRow *package, int *sqlstate,
-							char **message);
-static void wait_for_child(WfScheduler *s, WfDrivenRun *r,
-						   const WfAction *action);
-static bool draw_sessions(WfScheduler *s, WfDrivenRun *r, int32 step,
-						  int need);
-static void give_back_sessions(WfScheduler *s, WfDrivenRun *r, int32 step);
-static int	sessions_above(const WfDrivenRun *r);
-static void make_child_run(WfDrivenRun *r, const WfAction *action,
-						   const WfPackageRow *package, const WfPlan *plan,
-						   WfRun *child);
-static bool adopt_child(WfScheduler *s, WfDrivenRun *r,
-						const WfAction *action, WfRun *child);
-static void hand_out_child(WfScheduler *s, WfDrivenRun *r, const WfRun *child,
-						   bool replay);
-static void retry_waiting(WfScheduler *s);
 static void retry_backlog(WfScheduler *s, WfDrivenRun *r);
-static void terminate_workers(WfScheduler *s, WfDrivenRun *r);
-static void cancel_step(WfScheduler *s, WfDrivenRun *r,
-						const WfAction *action);
-static void cancel_child(WfScheduler *s, WfDrivenRun *r, int32 step);
+static void show_error(WfScheduler *s, WfDrivenRun *r);
 static void end_run(WfScheduler *s, WfDrivenRun *r, const WfAction *action);
 static void release_session(WfScheduler *s, WfDrivenRun *r, int slot);
 static void describe_end(WfDrivenRun *r, const WfAction *action,
 						 WfRunOutcome *outcome);
 static void release(WfScheduler *s, WfDrivenRun *r);
-static const WfPlan *current_plan(const WfPackageRow *package);
-static int	bound_of(const WfPlan *plan, int level);
 
 /* Prepare. */
 void
@@ -186,60 +87,6 @@ wf_driver_find(WfScheduler *s, int64 run_id)
 	DrivenEntry *entry = hash_search(s->driven, &run_id, HASH_FIND, NULL);
 
 	return entry == NULL ? NULL : entry->run;
-}
-
-/* See scheduler.h. */
-int
-wf_driver_bound(const WfPlan *plan)
-{
-	return bound_of(plan, 1);
-}
-
-/*
- * bound_of
- *		Own sessions and those of the largest child.  A child that does not
- *		exist fails its step when it is started; one so deep that it cannot be
- *		started counts nothing.
- */
-static int
-bound_of(const WfPlan *plan, int level)
-{
-	int			largest = 0;
-	int			i;
-
-	if (plan->inline_run)
-		return 1;
-	check_stack_depth();
-	for (i = 0; i < plan->nsteps && level < wf_max_nesting_level; i++)
-	{
-		WfPackageRow package;
-		const WfPlan *child;
-
-		if (plan->steps[i].kind != WF_KIND_PACKAGE ||
-			plan->steps[i].disabled ||
-			largest >= wf_max_workers ||
-			!wf_catalog_find_package(plan->steps[i].command, &package))
-			continue;
-		child = current_plan(&package);
-		if (child->package_id != plan->package_id)
-			largest = Max(largest, bound_of(child, level + 1));
-	}
-	return plan->sessions + largest;
-}
-
-/*
- * current_plan
- *		The plan of a package's current version.  Only a version that a run
- *		has used never changes, so only such a plan may be cached.
- */
-static const WfPlan *
-current_plan(const WfPackageRow *package)
-{
-	if (wf_catalog_version_used(package->package_id, package->version))
-		return wf_plan_get(package->package_id, package->version);
-	return wf_plan_compile(package->package_id, package->version,
-						   wf_catalog_get_document(package->package_id,
-												   package->version));
 }
 
 /* Drive a run. */
@@ -291,7 +138,7 @@ wf_driver_begin(WfScheduler *s, const WfRun *run, bool replay, int sessions)
 
 		wf_timers_add(&s->timers, &timer);
 	}
-	mark_dirty(s, r);
+	wf_driver_mark_dirty(s, r);
 	MemoryContextSwitchTo(old);
 }
 
@@ -324,8 +171,8 @@ make_live(WfScheduler *s, WfDrivenRun *r)
 	dshash_release_lock(s->live, r->live);
 }
 
-static void
-mark_dirty(WfScheduler *s, WfDrivenRun *r)
+void
+wf_driver_mark_dirty(WfScheduler *s, WfDrivenRun *r)
 {
 	if (!r->dirty)
 		dlist_push_tail(&s->dirty, &r->dirty_link);
@@ -347,7 +194,7 @@ wf_driver_carry_on(WfScheduler *s)
 			wf_scheduler_begin(s);
 			carry_on(s, r);
 		}
-		retry_waiting(s);
+		wf_driver_retry_waiting(s);
 	} while (!dlist_is_empty(&s->dirty));
 }
 
@@ -388,7 +235,7 @@ carry_on(WfScheduler *s, WfDrivenRun *r)
 				set_timer(s, r, &action);
 				break;
 			case WF_ACT_CANCEL:
-				cancel_step(s, r, &action);
+				wf_driver_cancel_step(s, r, &action);
 				break;
 			case WF_ACT_END:
 				end_run(s, r, &action);
@@ -431,7 +278,7 @@ execute(WfScheduler *s, WfDrivenRun *r, const WfAction *action)
 	if (answered(s, r, action))
 		return;
 	if (action->type == WF_ACT_CHILD)
-		start_child(s, r, action);
+		wf_driver_start_child(s, r, action);
 	else
 		hand_out_step(s, r, action);
 }
@@ -450,7 +297,7 @@ answered(WfScheduler *s, WfDrivenRun *r, const WfAction *action)
 	LWLockRelease(&r->live->lock);
 	if (outcome->variables != NULL)
 		take_variables(s, r, outcome->variables);
-	step_ended(s, r, action->step, outcome->status, outcome->sqlstate, NULL,
+	wf_driver_step_ended(s, r, action->step, outcome->status, outcome->sqlstate, NULL,
 			   outcome->message);
 	return true;
 }
@@ -587,7 +434,7 @@ wf_driver_condition_known(WfScheduler *s, int entry, char answer,
 	wf_machine_condition(r->machine, e->step, answer, sqlstate);
 	show_error(s, r);
 	LWLockRelease(&r->live->lock);
-	mark_dirty(s, r);
+	wf_driver_mark_dirty(s, r);
 }
 
 /* The machine wants to hear of a step after a while. */
@@ -625,7 +472,7 @@ wf_driver_timer(WfScheduler *s, const WfTimer *timer)
 		r->message = "the run exceeded the timeout of its package";
 	}
 	LWLockRelease(&r->live->lock);
-	mark_dirty(s, r);
+	wf_driver_mark_dirty(s, r);
 }
 
 /* There may be free entries now for steps that found none. */
@@ -650,8 +497,8 @@ retry_backlog(WfScheduler *s, WfDrivenRun *r)
 }
 
 /* Feed the end of an attempt to the machine; its outcome is written. */
-static void
-step_ended(WfScheduler *s, WfDrivenRun *r, int32 step, WfStepStatus status,
+void
+wf_driver_step_ended(WfScheduler *s, WfDrivenRun *r, int32 step, WfStepStatus status,
 		   int sqlstate, const char *path, const char *message)
 {
 	if (status == WF_STEP_FAILED && message != NULL)
@@ -664,8 +511,8 @@ step_ended(WfScheduler *s, WfDrivenRun *r, int32 step, WfStepStatus status,
 	wf_machine_step_ended(r->machine, step, status, sqlstate);
 	show_error(s, r);
 	LWLockRelease(&r->live->lock);
-	give_back_sessions(s, r, step);
-	mark_dirty(s, r);
+	wf_driver_give_back_sessions(s, r, step);
+	wf_driver_mark_dirty(s, r);
 }
 
 /* Let the views show the run's error from the first failure on.  Lock held. */
@@ -682,8 +529,8 @@ show_error(WfScheduler *s, WfDrivenRun *r)
 }
 
 /* Write the outcome of an attempt that no worker has written, and feed it. */
-static void
-write_and_end_step(WfScheduler *s, WfDrivenRun *r, int32 step,
+void
+wf_driver_write_and_end_step(WfScheduler *s, WfDrivenRun *r, int32 step,
 				   WfStepStatus status, int sqlstate, const char *message)
 {
 	WfStepOutcome outcome = {0};
@@ -699,7 +546,7 @@ write_and_end_step(WfScheduler *s, WfDrivenRun *r, int32 step,
 	outcome.sqlstate = sqlstate;
 	outcome.message = message;
 	wf_history_insert_step_outcome(&outcome);
-	step_ended(s, r, step, status, sqlstate, NULL, message);
+	wf_driver_step_ended(s, r, step, status, sqlstate, NULL, message);
 }
 
 /* An entry of kind STEP is done. */
@@ -721,7 +568,7 @@ wf_driver_step_done(WfScheduler *s, int entry)
 	LWLockAcquire(&r->live->lock, LW_EXCLUSIVE);
 	r->steps[e->step].started_at = e->started_at;
 	LWLockRelease(&r->live->lock);
-	step_ended(s, r, e->step, e->status, e->sqlstate, path, message);
+	wf_driver_step_ended(s, r, e->step, e->status, e->sqlstate, path, message);
 }
 
 /* The worker at a step is gone without an outcome. */
@@ -737,7 +584,7 @@ wf_driver_step_lost(WfScheduler *s, int entry, int sqlstate,
 	LWLockAcquire(&r->live->lock, LW_EXCLUSIVE);
 	r->steps[e->step].started_at = e->started_at;
 	LWLockRelease(&r->live->lock);
-	write_and_end_step(s, r, e->step, e->cancel ? WF_STEP_CANCELLED :
+	wf_driver_write_and_end_step(s, r, e->step, e->cancel ? WF_STEP_CANCELLED :
 					   WF_STEP_FAILED, sqlstate, message);
 }
 
@@ -761,236 +608,6 @@ wf_driver_session_lost(WfScheduler *s, int slot)
 	}
 }
 
-/* ---- child runs ---- */
-
-/* Start the child run of a package step. */
-static void
-start_child(WfScheduler *s, WfDrivenRun *r, const WfAction *action)
-{
-	WfPackageRow package;
-	const WfPlan *plan;
-	WfRun		child;
-	int			need;
-	int			sqlstate;
-	char	   *message;
-	bool		adopted = adopt_child(s, r, action, &child);
-
-	if (!adopted &&
-		!may_start_child(r, r->plan->steps[action->step].command, &package,
-						 &sqlstate, &message))
-	{
-		write_and_end_step(s, r, action->step, WF_STEP_FAILED, sqlstate,
-						   message);
-		return;
-	}
-	if (!adopted && !wf_catalog_try_lock_package(package.package_id))
-	{
-		wait_for_child(s, r, action);	/* somebody edits it */
-		s->retry_soon = true;
-		return;
-	}
-	plan = adopted ? wf_plan_get(child.package_id, child.version) :
-		current_plan(&package);
-	need = bound_of(plan, r->level + 1);
-	if (need + sessions_above(r) > wf_max_workers)
-	{
-		message = psprintf("package \"%s\" needs more sessions than workers there can be",
-						   plan->name);
-		if (adopted)
-			wf_scheduler_end_unstarted(s, &child, WF_RUN_FAILED,
-									   ERRCODE_CONFIGURATION_LIMIT_EXCEEDED,
-									   message, InvalidOid, NULL, false);
-		write_and_end_step(s, r, action->step, WF_STEP_FAILED,
-						   ERRCODE_CONFIGURATION_LIMIT_EXCEEDED, message);
-		return;
-	}
-	if (!draw_sessions(s, r, action->step, need))
-	{
-		wait_for_child(s, r, action);
-		return;
-	}
-	if (!adopted)
-		make_child_run(r, action, &package, plan, &child);
-	hand_out_child(s, r, &child, adopted);
-}
-
-/* The step waits until its child can be started. */
-static void
-wait_for_child(WfScheduler *s, WfDrivenRun *r, const WfAction *action)
-{
-	MemoryContext old = MemoryContextSwitchTo(s->context);
-	WaitingChild *waiting = palloc(sizeof(WaitingChild));
-
-	waiting->run_id = r->run_id;
-	waiting->step = action->step;
-	waiting->attempt = action->attempt;
-	s->waiting = lappend(s->waiting, waiting);
-	MemoryContextSwitchTo(old);
-}
-
-/* Whether the child exists, and the parent's owner may start it here. */
-static bool
-may_start_child(WfDrivenRun *r, const char *name, WfPackageRow *package,
-				int *sqlstate, char **message)
-{
-	if (!wf_catalog_find_package(name, package))
-	{
-		*sqlstate = ERRCODE_UNDEFINED_OBJECT;
-		*message = psprintf("package \"%s\" does not exist", name);
-		return false;
-	}
-	if (!has_privs_of_role(r->run.owner, package->owner))
-	{
-		*sqlstate = ERRCODE_INSUFFICIENT_PRIVILEGE;
-		*message = psprintf("permission denied for package \"%s\"", name);
-		return false;
-	}
-	if (r->level >= wf_max_nesting_level)
-	{
-		*sqlstate = ERRCODE_STATEMENT_TOO_COMPLEX;
-		*message = psprintf("packages are nested more than %d deep",
-							wf_max_nesting_level);
-		return false;
-	}
-	return true;
-}
-
-/* Sessions of the run and of those above it, which it cannot do without. */
-static int
-sessions_above(const WfDrivenRun *r)
-{
-	int			sum = 0;
-
-	for (; r != NULL; r = r->parent)
-		sum += r->plan->sessions;
-	return sum;
-}
-
-/* Reserve sessions for a child; false if they are not there now. */
-static bool
-draw_sessions(WfScheduler *s, WfDrivenRun *r, int32 step, int need)
-{
-	int			missing = Max(0, r->used + need - r->reserved);
-
-	if (missing > 0 && s->reserved + missing > wf_max_workers)
-		return false;
-	s->reserved += missing;
-	r->reserved += missing;
-	r->used += need;
-	r->sessions[step].drawn = need;
-	r->sessions[step].added = missing;
-	return true;
-}
-
-static void
-give_back_sessions(WfScheduler *s, WfDrivenRun *r, int32 step)
-{
-	s->reserved -= r->sessions[step].added;
-	r->reserved -= r->sessions[step].added;
-	r->used -= r->sessions[step].drawn;
-	memset(&r->sessions[step], 0, sizeof(ChildSessions));
-}
-
-/* Insert the row of a child run. */
-static void
-make_child_run(WfDrivenRun *r, const WfAction *action,
-			   const WfPackageRow *package, const WfPlan *plan, WfRun *child)
-{
-	memset(child, 0, sizeof(WfRun));
-	child->run_id = wf_history_next_run_id();
-	child->package_id = package->package_id;
-	child->version = package->version;
-	child->owner = package->owner;
-	child->requested_by = r->run.requested_by;
-	child->priority = r->run.priority;
-	child->requested_at = GetCurrentTimestamp();
-	child->parent_run_id = r->run_id;
-	child->root_run_id = r->run.root_run_id;
-	child->parent_step = action->step;
-	child->parent_attempt = action->attempt;
-	child->variables = wf_variables_for_child(plan, r->variables);
-	wf_catalog_mark_version_used(package->package_id, package->version);
-	wf_history_insert_run(child);
-}
-
-/* A child run that was started before and is still open goes on. */
-static bool
-adopt_child(WfScheduler *s, WfDrivenRun *r, const WfAction *action,
-			WfRun *child)
-{
-	struct
-	{
-		ChildKey	key;
-		int64		run_id;
-	}		   *found;
-	ChildKey	key = {r->run_id, action->step, action->attempt};
-
-	found = hash_search(s->children, &key, HASH_FIND, NULL);
-	return found != NULL && wf_history_read_run(found->run_id, child) &&
-		!wf_history_run_ended(found->run_id);
-}
-
-/* Give a child run to whoever carries it out. */
-static void
-hand_out_child(WfScheduler *s, WfDrivenRun *r, const WfRun *child,
-			   bool replay)
-{
-	const WfPlan *plan = wf_plan_get(child->package_id, child->version);
-	int			entry = -1;
-
-	if (plan->inline_run)
-		entry = wf_entry_alloc(s->database, true);
-	LWLockAcquire(&r->live->lock, LW_EXCLUSIVE);
-	r->steps[child->parent_step].entry = entry;
-	r->steps[child->parent_step].child_run_id = child->run_id;
-	r->steps[child->parent_step].started_at = child->requested_at;
-	LWLockRelease(&r->live->lock);
-	s->highest = Max(s->highest, child->run_id);
-	if (entry >= 0)
-	{
-		WfEntry    *e = &s->database->entries[entry];
-
-		e->kind = WF_ENTRY_RUN;
-		e->role = child->owner;
-		e->package_id = child->package_id;
-		e->version = child->version;
-		e->run_id = child->run_id;
-		e->parent_run_id = child->parent_run_id;
-		e->parent_step = child->parent_step;
-		e->replay = replay;
-		wf_scheduler_hand_out(s, entry, WF_READY_GOING, -1);
-	}
-	else
-		wf_driver_begin(s, child, replay,
-						r->sessions[child->parent_step].drawn);
-}
-
-/* Children that wait for sessions may find them now. */
-static void
-retry_waiting(WfScheduler *s)
-{
-	List	   *waiting = s->waiting;
-	ListCell   *lc;
-
-	if (waiting == NIL)
-		return;
-	wf_scheduler_begin(s);
-	s->waiting = NIL;
-	foreach(lc, waiting)
-	{
-		WaitingChild *w = lfirst(lc);
-		WfDrivenRun *r = wf_driver_find(s, w->run_id);
-		WfAction	action = {.type = WF_ACT_CHILD, .step = w->step,
-		.attempt = w->attempt};
-
-		if (r != NULL &&
-			wf_machine_step_status(r->machine, w->step) == WF_STEP_RUNNING)
-			start_child(s, r, &action);
-		pfree(w);
-	}
-	list_free(waiting);
-}
-
 /* A child run that another process carried out has ended. */
 void
 wf_driver_child_ended(WfScheduler *s, int64 parent_run_id, int32 parent_step,
@@ -1000,167 +617,7 @@ wf_driver_child_ended(WfScheduler *s, int64 parent_run_id, int32 parent_step,
 	WfDrivenRun *r = wf_driver_find(s, parent_run_id);
 
 	if (r != NULL)
-		step_ended(s, r, parent_step, status, sqlstate, path, message);
-}
-
-/* ---- stop and end ---- */
-
-/* Stop a run. */
-void
-wf_driver_stop(WfScheduler *s, WfDrivenRun *r, Oid stopped_by,
-			   const char *reason, bool force, bool parent_stops)
-{
-	if (r->stopping)
-	{
-		if (force)
-			terminate_workers(s, r);
-		return;
-	}
-	r->force = force;
-	r->stopping = true;
-	r->parent_stops = parent_stops;
-	r->stopped_by = stopped_by;
-	if (reason != NULL)
-		r->stop_reason = MemoryContextStrdup(r->context, reason);
-	LWLockAcquire(&r->live->lock, LW_EXCLUSIVE);
-	wf_machine_stop(r->machine);
-	LWLockRelease(&r->live->lock);
-	mark_dirty(s, r);
-}
-
-/* See scheduler.h. */
-void
-wf_driver_take_over(WfScheduler *s, int64 run_id)
-{
-	WfDrivenRun *parent;
-	WfRun		run;
-	int			sessions = 1;
-
-	wf_scheduler_begin(s);
-	if (!wf_history_read_run(run_id, &run))
-		elog(ERROR, "run " INT64_FORMAT " is not there", run_id);
-	parent = wf_driver_find(s, run.parent_run_id);
-	if (parent == NULL)
-		s->reserved += sessions;	/* what the worker was before */
-	else
-	{
-		sessions = parent->sessions[run.parent_step].drawn;
-		parent->steps[run.parent_step].entry = -1;
-	}
-	wf_driver_begin(s, &run, true, sessions);
-	wf_driver_pause(s, wf_driver_find(s, run_id), true);
-}
-
-/* Pause a run and its children, or let them go on. */
-void
-wf_driver_pause(WfScheduler *s, WfDrivenRun *r, bool pause)
-{
-	int			i;
-
-	LWLockAcquire(&r->live->lock, LW_EXCLUSIVE);
-	if (pause)
-		wf_machine_pause(r->machine);
-	else
-		wf_machine_resume(r->machine);
-	LWLockRelease(&r->live->lock);
-	mark_dirty(s, r);
-	for (i = 0; i < r->plan->nsteps; i++)
-	{
-		WfDrivenRun *child;
-
-		if (r->steps[i].child_run_id == 0)
-			continue;
-		child = wf_driver_find(s, r->steps[i].child_run_id);
-		if (child != NULL)
-			wf_driver_pause(s, child, pause);
-		else if (r->steps[i].entry >= 0)
-			wf_entry_pause(s->database, r->steps[i].entry, pause);
-	}
-}
-
-/* The run is stopping already, but its workers do not listen. */
-static void
-terminate_workers(WfScheduler *s, WfDrivenRun *r)
-{
-	int			i;
-
-	for (i = 0; i < r->plan->nsteps; i++)
-	{
-		WfDrivenRun *child = wf_driver_find(s, r->steps[i].child_run_id);
-
-		if (child != NULL)
-			terminate_workers(s, child);
-		else if (r->steps[i].entry >= 0)
-			(void) wf_entry_cancel(s->database, r->steps[i].entry, true);
-	}
-}
-
-/* Cancel an attempt in progress. */
-static void
-cancel_step(WfScheduler *s, WfDrivenRun *r, const WfAction *action)
-{
-	WfLiveStep *step = &r->steps[action->step];
-	int			entry = step->entry;
-
-	if (step->child_run_id != 0)
-	{
-		cancel_child(s, r, action->step);
-		return;
-	}
-	if (entry >= 0 && !wf_entry_cancel(s->database, entry, r->force))
-		return;					/* the worker will tell */
-	if (entry >= 0)
-		wf_entry_free(s->database, entry);
-	else
-	{
-		/* it waits for a free entry, or for sessions */
-		list_free_deep(r->backlog);
-		r->backlog = NIL;
-	}
-	if (action->attempt == 0)
-	{
-		step->entry = -1;
-		LWLockAcquire(&r->live->lock, LW_EXCLUSIVE);
-		wf_machine_condition(r->machine, action->step, WF_CONDITION_NULL, 0);
-		LWLockRelease(&r->live->lock);
-		return;
-	}
-	write_and_end_step(s, r, action->step, WF_STEP_CANCELLED,
-					   ERRCODE_QUERY_CANCELED,
-					   "the run was stopped before the step began");
-}
-
-/* Stop the child run of a package step. */
-static void
-cancel_child(WfScheduler *s, WfDrivenRun *r, int32 step)
-{
-	int64		run_id = r->steps[step].child_run_id;
-	int			entry = r->steps[step].entry;
-	WfDrivenRun *driven = wf_driver_find(s, run_id);
-	WfEntry    *e;
-	WfRun		child;
-
-	if (driven != NULL)
-	{
-		wf_driver_stop(s, driven, r->stopped_by, r->stop_reason, r->force,
-					   true);
-		return;
-	}
-	if (entry < 0)
-		return;
-	e = &s->database->entries[entry];
-	e->parent_stops = true;
-	e->stopped_by = r->stopped_by;
-	e->stop_reason = wf_area_put_text(s->area, r->stop_reason);
-	if (!wf_entry_cancel(s->database, entry, r->force))
-		return;
-	wf_area_free(s->area, &e->stop_reason);
-	wf_entry_free(s->database, entry);
-	if (!wf_history_read_run(run_id, &child))
-		elog(ERROR, "run " INT64_FORMAT " is not there", run_id);
-	wf_scheduler_end_unstarted(s, &child, WF_RUN_CANCELLED, 0, NULL,
-							   r->stopped_by, r->stop_reason, true);
-	step_ended(s, r, step, WF_STEP_CANCELLED, 0, NULL, NULL);
+		wf_driver_step_ended(s, r, parent_step, status, sqlstate, path, message);
 }
 
 /* The machine has come to its end. */
@@ -1179,10 +636,10 @@ end_run(WfScheduler *s, WfDrivenRun *r, const WfAction *action)
 	for (i = 0; i < r->plan->nconnections; i++)
 		release_session(s, r, r->slots[i]);
 	if (r->parent != NULL && action->run_status == WF_RUN_CANCELLED)
-		step_ended(s, r->parent, r->run.parent_step, status,
+		wf_driver_step_ended(s, r->parent, r->run.parent_step, status,
 				   ERRCODE_QUERY_CANCELED, NULL, WF_CHILD_CANCELLED);
 	else if (r->parent != NULL)
-		step_ended(s, r->parent, r->run.parent_step, status, outcome.sqlstate,
+		wf_driver_step_ended(s, r->parent, r->run.parent_step, status, outcome.sqlstate,
 				   outcome.error_path, outcome.message);
 	release(s, r);
 }

@@ -1,0 +1,349 @@
+/*-------------------------------------------------------------------------
+ *
+ * driver_child.c
+ *	  Child runs of runs that the scheduler drives, and their sessions.
+ *
+ * A child run is a run of its own, made here (its row commits with the turn)
+ * and then handed to a worker or driven here as well.  Its end commits
+ * together with the outcome of the step that started it, whoever writes it.
+ *
+ * Sessions.  A run holds a reservation for all sessions that it may need at
+ * one time, its own and those of its largest child, so runs never wait for
+ * each other's workers while they hold some.  A child draws on what its
+ * parent has reserved beyond its own sessions, and on what nobody has
+ * reserved; if that is not enough it waits for another child to end.
+ *
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "miscadmin.h"
+#include "utils/acl.h"
+#include "utils/memutils.h"
+#include "utils/timestamp.h"
+
+#include "area.h"
+#include "catalog.h"
+#include "errors.h"
+#include "guc.h"
+#include "machine.h"
+#include "driver.h"
+#include "scheduler.h"
+#include "variables.h"
+
+/* A package step that waits for sessions for its child. */
+typedef struct WaitingChild
+{
+	int64		run_id;			/* of the parent */
+	int32		step;
+	int32		attempt;
+} WaitingChild;
+
+/* Key of WfScheduler.children. */
+typedef struct ChildKey
+{
+	int64		parent_run_id;
+	int32		step;
+	int32		attempt;
+} ChildKey;
+
+static int	bound_of(const WfPlan *plan, int level);
+static const WfPlan *current_plan(const WfPackageRow *package);
+static void wait_for_child(WfScheduler *s, WfDrivenRun *r,
+						   const WfAction *action);
+static bool may_start_child(WfDrivenRun *r, const char *name,
+							WfPackageRow *package, int *sqlstate,
+							char **message);
+static int	sessions_above(const WfDrivenRun *r);
+static bool draw_sessions(WfScheduler *s, WfDrivenRun *r, int32 step,
+						  int need);
+static void make_child_run(WfDrivenRun *r, const WfAction *action,
+						   const WfPackageRow *package, const WfPlan *plan,
+						   WfRun *child);
+static bool adopt_child(WfScheduler *s, WfDrivenRun *r, const WfAction *action,
+						WfRun *child);
+static void hand_out_child(WfScheduler *s, WfDrivenRun *r, const WfRun *child,
+						   bool replay);
+
+/* See scheduler.h. */
+int
+wf_driver_bound(const WfPlan *plan)
+{
+	return bound_of(plan, 1);
+}
+
+/*
+ * bound_of
+ *		Own sessions and those of the largest child.  A child that does not
+ *		exist fails its step when it is started; one so deep that it cannot be
+ *		started counts nothing.
+ */
+static int
+bound_of(const WfPlan *plan, int level)
+{
+	int			largest = 0;
+	int			i;
+
+	if (plan->inline_run)
+		return 1;
+	check_stack_depth();
+	for (i = 0; i < plan->nsteps && level < wf_max_nesting_level; i++)
+	{
+		WfPackageRow package;
+		const WfPlan *child;
+
+		if (plan->steps[i].kind != WF_KIND_PACKAGE ||
+			plan->steps[i].disabled ||
+			largest >= wf_max_workers ||
+			!wf_catalog_find_package(plan->steps[i].command, &package))
+			continue;
+		child = current_plan(&package);
+		if (child->package_id != plan->package_id)
+			largest = Max(largest, bound_of(child, level + 1));
+	}
+	return plan->sessions + largest;
+}
+
+/*
+ * current_plan
+ *		The plan of a package's current version.  Only a version that a run
+ *		has used never changes, so only such a plan may be cached.
+ */
+static const WfPlan *
+current_plan(const WfPackageRow *package)
+{
+	if (wf_catalog_version_used(package->package_id, package->version))
+		return wf_plan_get(package->package_id, package->version);
+	return wf_plan_compile(package->package_id, package->version,
+						   wf_catalog_get_document(package->package_id,
+												   package->version));
+}
+
+/* Start the child run of a package step. */
+void
+wf_driver_start_child(WfScheduler *s, WfDrivenRun *r, const WfAction *action)
+{
+	WfPackageRow package;
+	const WfPlan *plan;
+	WfRun		child;
+	int			need;
+	int			sqlstate;
+	char	   *message;
+	bool		adopted = adopt_child(s, r, action, &child);
+
+	if (!adopted &&
+		!may_start_child(r, r->plan->steps[action->step].command, &package,
+						 &sqlstate, &message))
+	{
+		wf_driver_write_and_end_step(s, r, action->step, WF_STEP_FAILED, sqlstate,
+						   message);
+		return;
+	}
+	if (!adopted && !wf_catalog_try_lock_package(package.package_id))
+	{
+		wait_for_child(s, r, action);	/* somebody edits it */
+		s->retry_soon = true;
+		return;
+	}
+	plan = adopted ? wf_plan_get(child.package_id, child.version) :
+		current_plan(&package);
+	need = bound_of(plan, r->level + 1);
+	if (need + sessions_above(r) > wf_max_workers)
+	{
+		message = psprintf("package \"%s\" needs more sessions than workers there can be",
+						   plan->name);
+		if (adopted)
+			wf_scheduler_end_unstarted(s, &child, WF_RUN_FAILED,
+									   ERRCODE_CONFIGURATION_LIMIT_EXCEEDED,
+									   message, InvalidOid, NULL, false);
+		wf_driver_write_and_end_step(s, r, action->step, WF_STEP_FAILED,
+						   ERRCODE_CONFIGURATION_LIMIT_EXCEEDED, message);
+		return;
+	}
+	if (!draw_sessions(s, r, action->step, need))
+	{
+		wait_for_child(s, r, action);
+		return;
+	}
+	if (!adopted)
+		make_child_run(r, action, &package, plan, &child);
+	hand_out_child(s, r, &child, adopted);
+}
+
+/* The step waits until its child can be started. */
+static void
+wait_for_child(WfScheduler *s, WfDrivenRun *r, const WfAction *action)
+{
+	MemoryContext old = MemoryContextSwitchTo(s->context);
+	WaitingChild *waiting = palloc(sizeof(WaitingChild));
+
+	waiting->run_id = r->run_id;
+	waiting->step = action->step;
+	waiting->attempt = action->attempt;
+	s->waiting = lappend(s->waiting, waiting);
+	MemoryContextSwitchTo(old);
+}
+
+/* Whether the child exists, and the parent's owner may start it here. */
+static bool
+may_start_child(WfDrivenRun *r, const char *name, WfPackageRow *package,
+				int *sqlstate, char **message)
+{
+	if (!wf_catalog_find_package(name, package))
+	{
+		*sqlstate = ERRCODE_UNDEFINED_OBJECT;
+		*message = psprintf("package \"%s\" does not exist", name);
+		return false;
+	}
+	if (!has_privs_of_role(r->run.owner, package->owner))
+	{
+		*sqlstate = ERRCODE_INSUFFICIENT_PRIVILEGE;
+		*message = psprintf("permission denied for package \"%s\"", name);
+		return false;
+	}
+	if (r->level >= wf_max_nesting_level)
+	{
+		*sqlstate = ERRCODE_STATEMENT_TOO_COMPLEX;
+		*message = psprintf("packages are nested more than %d deep",
+							wf_max_nesting_level);
+		return false;
+	}
+	return true;
+}
+
+/* Sessions of the run and of those above it, which it cannot do without. */
+static int
+sessions_above(const WfDrivenRun *r)
+{
+	int			sum = 0;
+
+	for (; r != NULL; r = r->parent)
+		sum += r->plan->sessions;
+	return sum;
+}
+
+/* Reserve sessions for a child; false if they are not there now. */
+static bool
+draw_sessions(WfScheduler *s, WfDrivenRun *r, int32 step, int need)
+{
+	int			missing = Max(0, r->used + need - r->reserved);
+
+	if (missing > 0 && s->reserved + missing > wf_max_workers)
+		return false;
+	s->reserved += missing;
+	r->reserved += missing;
+	r->used += need;
+	r->sessions[step].drawn = need;
+	r->sessions[step].added = missing;
+	return true;
+}
+
+void
+wf_driver_give_back_sessions(WfScheduler *s, WfDrivenRun *r, int32 step)
+{
+	s->reserved -= r->sessions[step].added;
+	r->reserved -= r->sessions[step].added;
+	r->used -= r->sessions[step].drawn;
+	memset(&r->sessions[step], 0, sizeof(ChildSessions));
+}
+
+/* Insert the row of a child run. */
+static void
+make_child_run(WfDrivenRun *r, const WfAction *action,
+			   const WfPackageRow *package, const WfPlan *plan, WfRun *child)
+{
+	memset(child, 0, sizeof(WfRun));
+	child->run_id = wf_history_next_run_id();
+	child->package_id = package->package_id;
+	child->version = package->version;
+	child->owner = package->owner;
+	child->requested_by = r->run.requested_by;
+	child->priority = r->run.priority;
+	child->requested_at = GetCurrentTimestamp();
+	child->parent_run_id = r->run_id;
+	child->root_run_id = r->run.root_run_id;
+	child->parent_step = action->step;
+	child->parent_attempt = action->attempt;
+	child->variables = wf_variables_for_child(plan, r->variables);
+	wf_catalog_mark_version_used(package->package_id, package->version);
+	wf_history_insert_run(child);
+}
+
+/* A child run that was started before and is still open goes on. */
+static bool
+adopt_child(WfScheduler *s, WfDrivenRun *r, const WfAction *action,
+			WfRun *child)
+{
+	struct
+	{
+		ChildKey	key;
+		int64		run_id;
+	}		   *found;
+	ChildKey	key = {r->run_id, action->step, action->attempt};
+
+	found = hash_search(s->children, &key, HASH_FIND, NULL);
+	return found != NULL && wf_history_read_run(found->run_id, child) &&
+		!wf_history_run_ended(found->run_id);
+}
+
+/* Give a child run to whoever carries it out. */
+static void
+hand_out_child(WfScheduler *s, WfDrivenRun *r, const WfRun *child,
+			   bool replay)
+{
+	const WfPlan *plan = wf_plan_get(child->package_id, child->version);
+	int			entry = -1;
+
+	if (plan->inline_run)
+		entry = wf_entry_alloc(s->database, true);
+	LWLockAcquire(&r->live->lock, LW_EXCLUSIVE);
+	r->steps[child->parent_step].entry = entry;
+	r->steps[child->parent_step].child_run_id = child->run_id;
+	r->steps[child->parent_step].started_at = child->requested_at;
+	LWLockRelease(&r->live->lock);
+	s->highest = Max(s->highest, child->run_id);
+	if (entry >= 0)
+	{
+		WfEntry    *e = &s->database->entries[entry];
+
+		e->kind = WF_ENTRY_RUN;
+		e->role = child->owner;
+		e->package_id = child->package_id;
+		e->version = child->version;
+		e->run_id = child->run_id;
+		e->parent_run_id = child->parent_run_id;
+		e->parent_step = child->parent_step;
+		e->replay = replay;
+		wf_scheduler_hand_out(s, entry, WF_READY_GOING, -1);
+	}
+	else
+		wf_driver_begin(s, child, replay,
+						r->sessions[child->parent_step].drawn);
+}
+
+/* Children that wait for sessions may find them now. */
+void
+wf_driver_retry_waiting(WfScheduler *s)
+{
+	List	   *waiting = s->waiting;
+	ListCell   *lc;
+
+	if (waiting == NIL)
+		return;
+	wf_scheduler_begin(s);
+	s->waiting = NIL;
+	foreach(lc, waiting)
+	{
+		WaitingChild *w = lfirst(lc);
+		WfDrivenRun *r = wf_driver_find(s, w->run_id);
+		WfAction	action = {.type = WF_ACT_CHILD, .step = w->step,
+		.attempt = w->attempt};
+
+		if (r != NULL &&
+			wf_machine_step_status(r->machine, w->step) == WF_STEP_RUNNING)
+			wf_driver_start_child(s, r, &action);
+		pfree(w);
+	}
+	list_free(waiting);
+}
