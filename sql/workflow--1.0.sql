@@ -108,6 +108,7 @@ CREATE TABLE workflow.step_outcome (
     started_at timestamptz,
     finished_at timestamptz,
     rows bigint,
+    remote_run_id bigint,
     statement integer,
     status "char" NOT NULL,
     reason "char",
@@ -417,15 +418,16 @@ SELECT s.run_id,
     s.context,
     s.messages,
     s.result,
-    s.pid
+    s.pid,
+    s.remote_run_id
 FROM (
     SELECT s.run_id, s.step, s.attempt, workflow.status_name(s.status) AS status,
         workflow.reason_name(s.reason) AS reason, s.rows, s.statement, s.started_at, s.finished_at,
-        s.sqlstate, s.message, s.detail, s.hint, s.context, s.messages, s.result, s.pid
+        s.sqlstate, s.message, s.detail, s.hint, s.context, s.messages, s.result, s.pid, s.remote_run_id
     FROM workflow.step_outcome s
     UNION ALL
     SELECT r.run_id, s.step, s.attempt, s.status, s.reason, NULL, NULL, s.started_at, s.finished_at,
-        s.sqlstate, s.message, NULL, NULL, NULL, NULL, NULL, s.pid
+        s.sqlstate, s.message, NULL, NULL, NULL, NULL, NULL, s.pid, NULL
     FROM workflow.open_run r, workflow.step_states(r.run_id) s
     WHERE NOT EXISTS (SELECT FROM workflow.step_outcome o WHERE o.run_id = r.run_id AND o.step = s.step)
 ) s

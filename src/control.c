@@ -22,6 +22,7 @@
 #include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
+#include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
 #include "area.h"
@@ -616,4 +617,24 @@ wf_control_ask_to_stop(int64 run_id, const char *reason)
 		return;
 	command.reason = wf_area_put_text(area, reason);
 	(void) wf_command_send(database, &command);
+}
+
+/* See control.h. */
+Jsonb *
+wf_control_variables_for(const char *package, Jsonb *variables)
+{
+	WfPackageRow row;
+	const WfPlan *plan;
+	Jsonb	   *result = NULL;
+
+	PushActiveSnapshot(GetTransactionSnapshot());
+	if (wf_catalog_find_package(package, &row))
+	{
+		plan = wf_plan_compile(row.package_id, row.version,
+							   wf_catalog_get_document(row.package_id,
+													   row.version));
+		result = wf_variables_for_child(plan, variables);
+	}
+	PopActiveSnapshot();
+	return result;
 }

@@ -13,6 +13,10 @@
 /* What start_job(package, variables) does. */
 extern int64 wf_control_start(const char *package, Jsonb *variables);
 
+/* Those of `variables` that the package declares; NULL if there are none, or
+ * no such package.  In a transaction with a snapshot to be had. */
+extern Jsonb *wf_control_variables_for(const char *package, Jsonb *variables);
+
 /* ERROR 42704 unless the current user may see the run. */
 extern void wf_control_check_visible(int64 run_id);
 

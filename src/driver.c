@@ -55,8 +55,6 @@ static void fill_entry(WfDrivenRun *r, int entry, const WfAction *action,
 static void tell_result(WfDrivenRun *r, WfEntry *e);
 static void hand_out_step(WfScheduler *s, WfDrivenRun *r,
 						  const WfAction *action);
-static void hand_out_condition(WfScheduler *s, WfDrivenRun *r,
-							   const WfAction *action);
 static void set_timer(WfScheduler *s, WfDrivenRun *r, const WfAction *action);
 static void retry_backlog(WfScheduler *s, WfDrivenRun *r);
 static void show_error(WfScheduler *s, WfDrivenRun *r);
@@ -229,7 +227,7 @@ carry_on(WfScheduler *s, WfDrivenRun *r)
 				execute(s, r, &action);
 				break;
 			case WF_ACT_CONDITION:
-				hand_out_condition(s, r, &action);
+				wf_driver_hand_out_query(s, r, &action, WF_ENTRY_CONDITION);
 				break;
 			case WF_ACT_TIMER:
 				set_timer(s, r, &action);
@@ -389,9 +387,10 @@ hand_out_step(WfScheduler *s, WfDrivenRun *r, const WfAction *action)
 	wf_scheduler_hand_out(s, entry, WF_READY_GOING, slot);
 }
 
-/* Have a condition evaluated by any worker of the owner. */
-static void
-hand_out_condition(WfScheduler *s, WfDrivenRun *r, const WfAction *action)
+/* Have something of a step evaluated by any worker of the owner. */
+void
+wf_driver_hand_out_query(WfScheduler *s, WfDrivenRun *r,
+						 const WfAction *action, WfEntryKind kind)
 {
 	int			entry = wf_entry_alloc(s->database, true);
 
@@ -400,7 +399,7 @@ hand_out_condition(WfScheduler *s, WfDrivenRun *r, const WfAction *action)
 		keep_for_later(r, action);
 		return;
 	}
-	fill_entry(r, entry, action, WF_ENTRY_CONDITION);
+	fill_entry(r, entry, action, kind);
 	wf_scheduler_hand_out(s, entry, WF_READY_GOING, -1);
 }
 
@@ -488,7 +487,9 @@ retry_backlog(WfScheduler *s, WfDrivenRun *r)
 		WfAction   *action = lfirst(lc);
 
 		if (action->type == WF_ACT_CONDITION)
-			hand_out_condition(s, r, action);
+			wf_driver_hand_out_query(s, r, action, WF_ENTRY_CONDITION);
+		else if (action->type == WF_ACT_CHILD)
+			wf_driver_start_child(s, r, action);
 		else
 			hand_out_step(s, r, action);
 		pfree(action);

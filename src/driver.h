@@ -11,12 +11,13 @@
 #include "machine.h"
 #include "scheduler.h"
 
-/* What a package step in progress has drawn. */
+/* What a package step in progress has drawn, and passes on. */
 typedef struct ChildSessions
 {
 	int			drawn;			/* sessions of the child, from the parent's
 								 * reservation */
 	int			added;			/* of them: added to it for this child */
+	Jsonb	   *variables;		/* evaluated for it; NULL: not */
 } ChildSessions;
 
 struct WfDrivenRun
@@ -69,6 +70,11 @@ extern void wf_driver_write_and_end_step(WfScheduler *s, WfDrivenRun *r,
 
 /* The run's machine may have something to do. */
 extern void wf_driver_mark_dirty(WfScheduler *s, WfDrivenRun *r);
+
+/* Have something of a step evaluated by any worker of the owner. */
+extern void wf_driver_hand_out_query(WfScheduler *s, WfDrivenRun *r,
+									 const WfAction *action,
+									 WfEntryKind kind);
 
 /* Carry out actions: CHILD, and CANCEL. */
 extern void wf_driver_start_child(WfScheduler *s, WfDrivenRun *r,

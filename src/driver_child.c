@@ -140,6 +140,12 @@ wf_driver_start_child(WfScheduler *s, WfDrivenRun *r, const WfAction *action)
 						   message);
 		return;
 	}
+	if (!adopted && r->plan->steps[action->step].variables != NULL &&
+		r->sessions[action->step].variables == NULL)
+	{
+		wf_driver_hand_out_query(s, r, action, WF_ENTRY_VARIABLES);
+		return;
+	}
 	if (!adopted && !wf_catalog_try_lock_package(package.package_id))
 	{
 		wait_for_child(s, r, action);	/* somebody edits it */
@@ -148,6 +154,17 @@ wf_driver_start_child(WfScheduler *s, WfDrivenRun *r, const WfAction *action)
 	}
 	plan = adopted ? wf_plan_get(child.package_id, child.version) :
 		current_plan(&package);
+	if (!adopted && r->sessions[action->step].variables != NULL &&
+		(message = wf_variables_undeclared(plan,
+										   r->sessions[action->step].variables)) != NULL)
+	{
+		message = psprintf("package \"%s\" does not declare variable \"%s\"",
+						   plan->name, message);
+		wf_driver_write_and_end_step(s, r, action->step, WF_STEP_FAILED,
+									 ERRCODE_INVALID_PARAMETER_VALUE,
+									 message);
+		return;
+	}
 	need = bound_of(plan, r->level + 1);
 	if (need + sessions_above(r) > wf_max_workers)
 	{
@@ -183,6 +200,37 @@ wait_for_child(WfScheduler *s, WfDrivenRun *r, const WfAction *action)
 	waiting->attempt = action->attempt;
 	s->waiting = lappend(s->waiting, waiting);
 	MemoryContextSwitchTo(old);
+}
+
+/* Event: an entry of kind VARIABLES is done. */
+void
+wf_driver_variables_done(WfScheduler *s, int entry)
+{
+	WfEntry    *e = &s->database->entries[entry];
+	WfDrivenRun *r = wf_driver_find(s, e->run_id);
+	WfAction	action = {.type = WF_ACT_CHILD, .step = e->step,
+	.attempt = e->attempt};
+	MemoryContext old;
+	char	   *path;
+	char	   *message;
+
+	if (r == NULL)
+		return;
+	wf_area_get_error(s->area, e->error, &path, &message);
+	if (e->status != WF_STEP_SUCCEEDED || r->stopping)
+	{
+		wf_driver_write_and_end_step(s, r, e->step, r->stopping ?
+									 WF_STEP_CANCELLED : WF_STEP_FAILED,
+									 e->sqlstate, message);
+		return;
+	}
+	r->steps[e->step].entry = -1;
+	old = MemoryContextSwitchTo(r->context);
+	r->sessions[e->step].variables = wf_area_get_jsonb(s->area,
+													   e->set_variables);
+	MemoryContextSwitchTo(old);
+	wf_scheduler_begin(s);
+	wf_driver_start_child(s, r, &action);
 }
 
 /* Whether the child exists, and the parent's owner may start it here. */
@@ -265,7 +313,9 @@ make_child_run(WfDrivenRun *r, const WfAction *action,
 	child->root_run_id = r->run.root_run_id;
 	child->parent_step = action->step;
 	child->parent_attempt = action->attempt;
-	child->variables = wf_variables_for_child(plan, r->variables);
+	child->variables = r->sessions[action->step].variables != NULL ?
+		r->sessions[action->step].variables :
+		wf_variables_for_child(plan, r->variables);
 	wf_catalog_mark_version_used(package->package_id, package->version);
 	wf_history_insert_run(child);
 }

@@ -90,6 +90,7 @@ enum
 	SO_STARTED_AT,
 	SO_FINISHED_AT,
 	SO_ROWS,
+	SO_REMOTE_RUN_ID,
 	SO_STATEMENT,
 	SO_STATUS,
 	SO_REASON,
@@ -344,6 +345,8 @@ wf_history_insert_step_outcome(const WfStepOutcome *outcome)
 	nulls[SO_FINISHED_AT - 1] = (outcome->finished_at == 0);
 	values[SO_ROWS - 1] = Int64GetDatum(outcome->rows);
 	nulls[SO_ROWS - 1] = (outcome->rows < 0);
+	values[SO_REMOTE_RUN_ID - 1] = Int64GetDatum(outcome->remote_run_id);
+	nulls[SO_REMOTE_RUN_ID - 1] = (outcome->remote_run_id == 0);
 	values[SO_STATEMENT - 1] = Int32GetDatum(outcome->statement);
 	nulls[SO_STATEMENT - 1] = (outcome->statement == 0);
 	values[SO_STATUS - 1] = CharGetDatum((char) outcome->status);

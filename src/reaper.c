@@ -44,6 +44,8 @@ wf_reaper_done(WfScheduler *s)
 			wf_driver_step_done(s, entry);
 		else if (s->database->entries[entry].kind == WF_ENTRY_CONDITION)
 			wf_driver_condition_done(s, entry);
+		else if (s->database->entries[entry].kind == WF_ENTRY_VARIABLES)
+			wf_driver_variables_done(s, entry);
 		wf_reaper_free_entry(s, entry);
 	}
 }
@@ -180,7 +182,7 @@ fail_entry(WfScheduler *s, int entry, int sqlstate, const char *message)
 	WfEntry    *e = &s->database->entries[entry];
 	WfRun		run;
 
-	if (e->kind == WF_ENTRY_STEP)
+	if (e->kind == WF_ENTRY_STEP || e->kind == WF_ENTRY_VARIABLES)
 		wf_driver_step_lost(s, entry, sqlstate, message);
 	else if (e->kind == WF_ENTRY_CONDITION)
 		wf_driver_condition_known(s, entry, WF_CONDITION_ERROR, sqlstate,
@@ -228,7 +230,9 @@ wf_reaper_judge(WfScheduler *s)
 		if (s->database->entries[orphan->entry].kind == WF_ENTRY_RUN)
 			judge_run(s, orphan);
 		else if (s->database->entries[orphan->entry].kind ==
-				 WF_ENTRY_CONDITION)
+				 WF_ENTRY_CONDITION ||
+				 s->database->entries[orphan->entry].kind ==
+				 WF_ENTRY_VARIABLES)
 			fail_entry(s, orphan->entry, orphan->sqlstate, orphan->message);
 		else
 			judge_step(s, orphan);

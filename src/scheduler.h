@@ -167,6 +167,8 @@ extern void wf_driver_step_done(WfScheduler *s, int entry);
 extern void wf_driver_condition_done(WfScheduler *s, int entry);
 extern void wf_driver_condition_known(WfScheduler *s, int entry, char answer,
 									  int sqlstate, const char *message);
+/* Event: an entry of kind VARIABLES is done. */
+extern void wf_driver_variables_done(WfScheduler *s, int entry);
 /* Event: a timer of a step or of a run is due. */
 extern void wf_driver_timer(WfScheduler *s, const WfTimer *timer);
 /* Event: a child run that was handed to a worker, or never started, ended. */

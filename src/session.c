@@ -52,6 +52,7 @@
 #include "utils/timestamp.h"
 
 #include "capture.h"
+#include "control.h"
 #include "guc.h"
 #include "local_sql.h"
 #include "session.h"
@@ -95,7 +96,7 @@ static void execute_and_commit(const WfStepCall *call, bool in_transaction,
 							   WfLocalResult *result);
 static bool has_settings(const WfStepCall *call);
 static void apply_settings(const WfStepCall *call);
-static char *condition_query(const char *condition);
+static int64 start_job(const WfStepCall *call, WfLocalResult *result);
 static void store_result(const char *variable, const WfLocalResult *result);
 static void at_step_timeout(void);
 static void check_constraints(void);
@@ -198,8 +199,10 @@ execute_and_commit(const WfStepCall *call, bool in_transaction,
 	if (step->timeout_ms > 0)
 		enable_timeout_after(step_timeout, step->timeout_ms);
 	in_statement = true;
-	if (call->condition != NULL)
-		wf_local_sql_execute(condition_query(call->condition), true, result);
+	if (call->query != NULL)
+		wf_local_sql_execute(call->query, true, result);
+	else if (step->kind == WF_KIND_JOB)
+		outcome->remote_run_id = start_job(call, result);
 	else
 		wf_local_sql_execute(step->command, step->atomic, result);
 	in_statement = false;
@@ -208,7 +211,7 @@ execute_and_commit(const WfStepCall *call, bool in_transaction,
 	check_constraints();
 	if (step->timeout_ms > 0)
 		disable_timeout(step_timeout, false);
-	if (call->condition == NULL && step->result_variable != NULL)
+	if (call->query == NULL && step->result_variable != NULL)
 		store_result(step->result_variable, result);
 	outcome->status = WF_STEP_SUCCEEDED;
 	outcome->rows = result->rows;
@@ -252,12 +255,28 @@ apply_settings(const WfStepCall *call)
 	wf_session_commit_own();
 }
 
-/* A query that gives the value of an expression.  The end of line ends a
- * comment that the expression may end with. */
-static char *
-condition_query(const char *condition)
+/* Execute a job step: ask the agent here to start a package. */
+static int64
+start_job(const WfStepCall *call, WfLocalResult *result)
 {
-	return psprintf("SELECT (%s\n)", condition);
+	const WfPlanStep *step = &call->plan->steps[call->step];
+	Jsonb	   *variables;
+	int64		run_id;
+
+	if (step->variables != NULL)
+	{
+		wf_local_sql_execute(wf_variables_query(step, call->variables), true,
+							 result);
+		variables = result->row;
+	}
+	else
+		variables = wf_control_variables_for(step->command, call->variables);
+	PushActiveSnapshot(GetTransactionSnapshot());
+	run_id = wf_control_start(step->command, variables);
+	PopActiveSnapshot();
+	result->rows = -1;
+	result->row = NULL;
+	return run_id;
 }
 
 /* Keep the first row of the last statement in a variable. */

@@ -28,8 +28,8 @@ typedef struct WfStepCall
 	int			run_sqlstate;	/* then, if the run fails: its error */
 	const char *error_path;
 	const char *error_message;
-	const char *condition;		/* evaluate this expression instead of
-								 * executing the step's command */
+	const char *query;			/* execute this instead of the step's command;
+								 * its first row is the result */
 } WfStepCall;
 
 /* The attempt in progress in this process, NULL outside one: what run_id()

@@ -62,6 +62,7 @@ typedef enum WfEntryKind
 	WF_ENTRY_RUN,				/* a whole run, by the inline driver */
 	WF_ENTRY_STEP,				/* one attempt of a step */
 	WF_ENTRY_CONDITION,			/* the condition of a step */
+	WF_ENTRY_VARIABLES,			/* what a package step passes to its child */
 	WF_ENTRY_RELEASE			/* to a bound worker: the session is no longer
 								 * needed */
 } WfEntryKind;
@@ -126,7 +127,8 @@ typedef struct WfEntry
 	int			sqlstate;
 	dsa_pointer error;			/* WfSharedError, or invalid; freed by the
 								 * scheduler */
-	dsa_pointer set_variables;	/* STEP: jsonb, or invalid; likewise */
+	dsa_pointer set_variables;	/* STEP, VARIABLES: jsonb, or invalid;
+								 * likewise */
 } WfEntry;
 
 /* An error as it travels from worker to scheduler: two strings in a row. */

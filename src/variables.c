@@ -16,6 +16,7 @@
 
 #include "catalog/pg_type.h"
 #include "fmgr.h"
+#include "lib/stringinfo.h"
 #include "mb/pg_wchar.h"
 #include "nodes/makefuncs.h"
 #include "utils/builtins.h"
@@ -37,6 +38,9 @@ PG_FUNCTION_INFO_V1(wf_error_path);
 PG_FUNCTION_INFO_V1(wf_error_sqlstate);
 PG_FUNCTION_INFO_V1(wf_error_message);
 
+static char *expression(const JsonbValue *value, Jsonb *variables);
+static void append_columns(StringInfo query, Jsonb *variables);
+static char *value_as_text(const JsonbValue *value);
 static void to_json_value(Oid type, Datum datum, JsonbValue *value);
 static bool has_key(Jsonb *object, const char *key, int length);
 
@@ -60,13 +64,29 @@ has_key(Jsonb *object, const char *key, int length)
 										&value) != NULL;
 }
 
+/* The first key that the plan does not declare. */
+char *
+wf_variables_undeclared(const WfPlan *plan, Jsonb *given)
+{
+	JsonbIterator *iterator = JsonbIteratorInit(&given->root);
+	JsonbIteratorToken token;
+	JsonbValue	value;
+
+	while ((token = JsonbIteratorNext(&iterator, &value, true)) != WJB_DONE)
+	{
+		if (token == WJB_KEY &&
+			!has_key(plan->variables, value.val.string.val,
+					 value.val.string.len))
+			return pnstrdup(value.val.string.val, value.val.string.len);
+	}
+	return NULL;
+}
+
 /* Check what start_job() was given. */
 Jsonb *
 wf_variables_check(const WfPlan *plan, Jsonb *given)
 {
-	JsonbIterator *iterator;
-	JsonbValue	value;
-	JsonbIteratorToken token;
+	char	   *undeclared;
 
 	if (!JB_ROOT_IS_OBJECT(given))
 		ereport(ERROR,
@@ -75,19 +95,13 @@ wf_variables_check(const WfPlan *plan, Jsonb *given)
 						plan->name)));
 	if (JB_ROOT_COUNT(given) == 0)
 		return NULL;
-	iterator = JsonbIteratorInit(&given->root);
-	while ((token = JsonbIteratorNext(&iterator, &value, true)) != WJB_DONE)
-	{
-		if (token == WJB_KEY &&
-			!has_key(plan->variables, value.val.string.val,
-					 value.val.string.len))
-			ereport(ERROR,
-					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-					 errmsg("package \"%s\" does not declare variable \"%s\"",
-							plan->name, pnstrdup(value.val.string.val,
-												 value.val.string.len)),
-					 errhint("Declare it in the package's option \"variables\".")));
-	}
+	undeclared = wf_variables_undeclared(plan, given);
+	if (undeclared != NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("package \"%s\" does not declare variable \"%s\"",
+						plan->name, undeclared),
+				 errhint("Declare it in the package's option \"variables\".")));
 	return given;
 }
 
@@ -140,6 +154,101 @@ wf_variables_for_child(const WfPlan *child, Jsonb *variables)
 	return result->val.object.nPairs == 0 ? NULL : JsonbValueToJsonb(result);
 }
 
+/* See variables.h. */
+char *
+wf_variables_query(const WfPlanStep *step, Jsonb *variables)
+{
+	StringInfoData query;
+	JsonbIterator *iterator = JsonbIteratorInit(&step->variables->root);
+	JsonbIteratorToken token;
+	JsonbValue	key;
+	const char *separator = "";
+
+	initStringInfo(&query);
+	appendStringInfoString(&query, "SELECT pg_catalog.to_jsonb(r) FROM (SELECT ");
+	while ((token = JsonbIteratorNext(&iterator, &key, true)) != WJB_DONE)
+	{
+		JsonbValue	value;
+		char	   *name;
+
+		if (token != WJB_KEY)
+			continue;
+		name = pnstrdup(key.val.string.val, key.val.string.len);
+		(void) JsonbIteratorNext(&iterator, &value, true);
+		appendStringInfo(&query, "%s%s AS %s", separator,
+						 expression(&value, variables),
+						 quote_identifier(name));
+		separator = ", ";
+	}
+	appendStringInfoString(&query, " FROM (SELECT ");
+	append_columns(&query, variables);
+	appendStringInfoString(&query, ") AS variables) AS r");
+	return query.data;
+}
+
+/* An expression as it goes into the query. */
+static char *
+expression(const JsonbValue *value, Jsonb *variables)
+{
+	char	   *text;
+	JsonbValue	found;
+	StringInfoData json;
+
+	if (value->type != jbvString)
+		return "NULL::pg_catalog.jsonb";
+	text = pnstrdup(value->val.string.val, value->val.string.len);
+	if (getKeyJsonValueFromContainer(&variables->root, text, strlen(text),
+									 &found) == NULL)
+		return psprintf("(%s\n)", text);
+	initStringInfo(&json);
+	(void) JsonbToCString(&json, &JsonbValueToJsonb(&found)->root, -1);
+	return psprintf("%s::pg_catalog.jsonb", quote_literal_cstr(json.data));
+}
+
+/* The variables as columns of type text. */
+static void
+append_columns(StringInfo query, Jsonb *variables)
+{
+	JsonbIterator *iterator = JsonbIteratorInit(&variables->root);
+	JsonbIteratorToken token;
+	JsonbValue	key;
+	const char *separator = "";
+
+	while ((token = JsonbIteratorNext(&iterator, &key, true)) != WJB_DONE)
+	{
+		JsonbValue	value;
+		char	   *name;
+		char	   *text;
+
+		if (token != WJB_KEY)
+			continue;
+		name = pnstrdup(key.val.string.val, key.val.string.len);
+		(void) JsonbIteratorNext(&iterator, &value, true);
+		text = value_as_text(&value);
+		appendStringInfo(query, "%s%s::pg_catalog.text AS %s", separator,
+						 text == NULL ? "NULL" : quote_literal_cstr(text),
+						 quote_identifier(name));
+		separator = ", ";
+	}
+}
+
+/* A value as workflow.variable() gives it; NULL for JSON null. */
+static char *
+value_as_text(const JsonbValue *value)
+{
+	StringInfoData text;
+
+	if (value->type == jbvNull)
+		return NULL;
+	if (value->type == jbvString)
+		return pnstrdup(value->val.string.val, value->val.string.len);
+	initStringInfo(&text);
+	(void) JsonbToCString(&text,
+						  &JsonbValueToJsonb(unconstify(JsonbValue *,
+														value))->root, -1);
+	return text.data;
+}
+
 /*
  * workflow.run_id() returns bigint
  *		The run of the step in progress in this session; null outside one.
@@ -179,7 +288,7 @@ wf_variable(PG_FUNCTION_ARGS)
 	const WfStepCall *call = wf_session_step;
 	Jsonb	   *variables;
 	JsonbValue	value;
-	StringInfoData text;
+	char	   *result;
 
 	if (call == NULL)
 		PG_RETURN_NULL();
@@ -192,14 +301,10 @@ wf_variable(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("package \"%s\" does not declare variable \"%s\"",
 						call->plan->name, text_to_cstring(name))));
-	if (value.type == jbvNull)
+	result = value_as_text(&value);
+	if (result == NULL)
 		PG_RETURN_NULL();
-	if (value.type == jbvString)
-		PG_RETURN_TEXT_P(cstring_to_text_with_len(value.val.string.val,
-												  value.val.string.len));
-	initStringInfo(&text);
-	(void) JsonbToCString(&text, &JsonbValueToJsonb(&value)->root, -1);
-	PG_RETURN_TEXT_P(cstring_to_text_with_len(text.data, text.len));
+	PG_RETURN_TEXT_P(cstring_to_text(result));
 }
 
 /*

@@ -24,6 +24,18 @@ extern Jsonb *wf_variables_check(const WfPlan *plan, Jsonb *given);
 /* ERROR 22023 if a variable that the package requires is not given, or null. */
 extern void wf_variables_check_required(const WfPlan *plan, Jsonb *given);
 
+/*
+ * wf_variables_query
+ *		A query that gives the variables which a step passes to a child run or
+ *		a job, as one jsonb object: its expressions, in which the run's
+ *		variables are columns of type text.  An expression that is only the
+ *		name of a variable passes its JSON value as it is.
+ */
+extern char *wf_variables_query(const WfPlanStep *step, Jsonb *variables);
+
+/* The first key that the plan does not declare as a variable, or NULL. */
+extern char *wf_variables_undeclared(const WfPlan *plan, Jsonb *given);
+
 /* Those of `variables` that the plan declares: what a child run is given. */
 extern Jsonb *wf_variables_for_child(const WfPlan *child, Jsonb *variables);
 

@@ -62,6 +62,8 @@ static void reload(int commit_mode);
 static void carry_out(WfEntry *entry);
 static void execute_step(WfEntry *entry);
 static void evaluate_condition(WfEntry *entry);
+static void evaluate_variables(WfEntry *entry);
+static void write_nothing(const WfStepOutcome *outcome, void *arg);
 static void check_condition(const WfStepOutcome *outcome, void *arg);
 static char condition_answer(const Jsonb *result);
 static void write_outcome(const WfStepOutcome *outcome, void *arg);
@@ -257,6 +259,9 @@ carry_out(WfEntry *entry)
 		case WF_ENTRY_CONDITION:
 			evaluate_condition(entry);
 			break;
+		case WF_ENTRY_VARIABLES:
+			evaluate_variables(entry);
+			break;
 		case WF_ENTRY_RELEASE:
 			release_session();
 			break;
@@ -305,7 +310,8 @@ evaluate_condition(WfEntry *entry)
 	MemoryContextReset(entry_context);
 	MemoryContextSwitchTo(entry_context);
 	begin_call(entry, &call);
-	call.condition = call.plan->steps[call.step].condition;
+	call.query = psprintf("SELECT (%s\n)",
+						  call.plan->steps[call.step].condition);
 	if (wf_session_execute(&call, false, check_condition, NULL, &outcome))
 		entry->status = condition_answer(outcome.result);
 	else
@@ -316,6 +322,42 @@ evaluate_condition(WfEntry *entry)
 										 outcome.message);
 	}
 	MemoryContextSwitchTo(TopMemoryContext);
+}
+
+/* Evaluate what a package step passes to its child run. */
+static void
+evaluate_variables(WfEntry *entry)
+{
+	WfStepCall	call;
+	WfStepOutcome outcome;
+
+	MemoryContextReset(entry_context);
+	MemoryContextSwitchTo(entry_context);
+	begin_call(entry, &call);
+	call.query = wf_variables_query(&call.plan->steps[call.step],
+									call.variables);
+	if (wf_session_execute(&call, false, write_nothing, NULL, &outcome))
+	{
+		entry->status = WF_STEP_SUCCEEDED;
+		if (outcome.result != NULL)
+			entry->set_variables =
+				wf_area_put_jsonb(wf_area_attach(my_database),
+								  outcome.result);
+	}
+	else
+	{
+		entry->status = WF_STEP_FAILED;
+		entry->sqlstate = outcome.sqlstate;
+		entry->error = wf_area_put_error(wf_area_attach(my_database), NULL,
+										 outcome.message);
+	}
+	MemoryContextSwitchTo(TopMemoryContext);
+}
+
+static void
+write_nothing(const WfStepOutcome *outcome, void *arg)
+{
+	/* the outcome of the step comes with the end of its child run */
 }
 
 /* Before the commit of a condition: its value must be a truth value. */
