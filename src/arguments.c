@@ -54,6 +54,7 @@ wf_arguments_read(FunctionCallInfo fcinfo, WfLevel level, int first,
 
 		if (PG_ARGISNULL(i))
 			continue;
+		/* it is the last one, where there is one */
 		if (strcmp(names[i], "reset") == 0)
 		{
 			read_resets(changes, wf_argument_texts(fcinfo, i, names[i]));
@@ -62,11 +63,6 @@ wf_arguments_read(FunctionCallInfo fcinfo, WfLevel level, int first,
 		option = wf_option_find(level, names[i]);
 		if (option < 0 || wf_option_type(level, option) == WF_TYPE_AFTER)
 			continue;
-		if (changes->changed[option])
-			ereport(ERROR,
-					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-					 errmsg("option \"%s\" must not be both set and reset",
-							names[i])));
 		changes->changed[option] = true;
 		make_value(PG_GETARG_DATUM(i), types[i], &changes->values[option]);
 	}
@@ -194,6 +190,12 @@ read_resets(WfChanges *changes, List *names)
 			ereport(ERROR,
 					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 					 errmsg("option \"%s\" cannot be reset", name)));
+		if (changes->changed[option] &&
+			changes->values[option].type != jbvNull)
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("option \"%s\" must not be both set and reset",
+							name)));
 		changes->changed[option] = true;
 		changes->values[option].type = jbvNull;
 	}
