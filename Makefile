@@ -9,8 +9,8 @@
 # they are scripts which call make again, and PostgreSQL's makefiles are read
 # for the other goals only.
 
-REGRESS = install definition definition_errors run_basic variables security \
-	start_errors
+REGRESS = install definition definition_errors definition_api \
+	definition_script grants run_basic variables security start_errors
 export REGRESS
 
 .DEFAULT_GOAL := all

@@ -51,6 +51,16 @@ CREATE INDEX definition_use_package_id_version_idx
     ON workflow.definition_use (package_id, version);
 COMMENT ON TABLE workflow.definition_use IS 'versions that some run has used: an edit makes the next version';
 
+-- Roles that may start a package beside its owner.  The role - (no role) is
+-- PUBLIC; a dump has the roles' names.
+CREATE TABLE workflow.start_grant (
+    package_id bigint NOT NULL,
+    grantee regrole NOT NULL,
+    CONSTRAINT start_grant_pkey PRIMARY KEY (package_id, grantee)
+);
+COMMENT ON TABLE workflow.start_grant IS 'who may start a package beside its owner; - is PUBLIC';
+SELECT pg_catalog.pg_extension_config_dump('workflow.start_grant', '');
+
 -- ---------------------------------------------------------------------------
 -- History: append-only, not dumped.  One index each on the hot tables.
 -- ---------------------------------------------------------------------------
@@ -168,6 +178,164 @@ LANGUAGE c STABLE PARALLEL SAFE
 AS 'MODULE_PATHNAME', 'wf_package_definition';
 COMMENT ON FUNCTION workflow.package_definition(text, integer) IS
 'the document that defines a package; version null: the current one';
+
+-- Piece by piece.  The names of arguments are those of the options; which
+-- argument is which option is found out by its name (src/arguments.c).
+
+CREATE FUNCTION workflow.create_package(
+    name text,
+    description text DEFAULT NULL, use_transactions boolean DEFAULT true,
+    commit_on_completion boolean DEFAULT true, fail_on_first_error boolean DEFAULT true,
+    isolation_level text DEFAULT 'read committed', max_concurrent_steps integer DEFAULT 4,
+    max_concurrent_runs integer DEFAULT NULL, on_overlap text DEFAULT 'queue', priority integer DEFAULT 0,
+    timeout interval DEFAULT NULL, on_interruption text DEFAULT 'resume', variables jsonb DEFAULT '{}',
+    required_variables text[] DEFAULT '{}', enabled boolean DEFAULT true, max_attempts integer DEFAULT 1,
+    retry_delay interval DEFAULT '1s', retry_on text[] DEFAULT NULL, settings jsonb DEFAULT '{}',
+    history_retention interval DEFAULT NULL, or_replace boolean DEFAULT false)
+RETURNS integer
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'wf_create_package';
+COMMENT ON FUNCTION workflow.create_package IS
+'create a package without steps; or_replace: empty the one that is there; returns the version';
+
+CREATE FUNCTION workflow.alter_package(
+    package text,
+    description text DEFAULT NULL, use_transactions boolean DEFAULT NULL,
+    commit_on_completion boolean DEFAULT NULL, fail_on_first_error boolean DEFAULT NULL,
+    isolation_level text DEFAULT NULL, max_concurrent_steps integer DEFAULT NULL,
+    max_concurrent_runs integer DEFAULT NULL, on_overlap text DEFAULT NULL, priority integer DEFAULT NULL,
+    timeout interval DEFAULT NULL, on_interruption text DEFAULT NULL, variables jsonb DEFAULT NULL,
+    required_variables text[] DEFAULT NULL, enabled boolean DEFAULT NULL, max_attempts integer DEFAULT NULL,
+    retry_delay interval DEFAULT NULL, retry_on text[] DEFAULT NULL, settings jsonb DEFAULT NULL,
+    history_retention interval DEFAULT NULL, reset text[] DEFAULT NULL)
+RETURNS integer
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'wf_alter_package';
+COMMENT ON FUNCTION workflow.alter_package IS
+'change options of a package: null means unchanged, reset names those to go back to their defaults; returns the version';
+
+CREATE FUNCTION workflow.rename_package(package text, new_name text)
+RETURNS integer
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'wf_rename_package';
+COMMENT ON FUNCTION workflow.rename_package IS
+'give a package another name; returns the version';
+
+CREATE FUNCTION workflow.drop_package(package text)
+RETURNS void
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'wf_drop_package';
+COMMENT ON FUNCTION workflow.drop_package IS
+'drop a package; what its runs have used stays for the history';
+
+CREATE FUNCTION workflow.add_connection(package text, name text, server text DEFAULT NULL, transactional boolean DEFAULT true)
+RETURNS integer
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'wf_add_connection';
+COMMENT ON FUNCTION workflow.add_connection IS
+'add a connection to a package; returns the version';
+
+CREATE FUNCTION workflow.drop_connection(package text, name text)
+RETURNS integer
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'wf_drop_connection';
+COMMENT ON FUNCTION workflow.drop_connection IS
+'drop a connection that no step uses; returns the version';
+
+CREATE FUNCTION workflow.add_step(
+    package text, name text, command text DEFAULT NULL,
+    kind text DEFAULT 'sql', connection text DEFAULT NULL, servers text[] DEFAULT '{}',
+    balance text DEFAULT 'first', join_transaction boolean DEFAULT false,
+    commit_on_success boolean DEFAULT false, rollback_on_failure boolean DEFAULT false,
+    fail_package_on_error boolean DEFAULT false, main_thread boolean DEFAULT false,
+    disabled boolean DEFAULT false, condition text DEFAULT NULL, condition_interval interval DEFAULT '1s',
+    after text[] DEFAULT '{}', after_failure text[] DEFAULT '{}', after_completion text[] DEFAULT '{}',
+    precedence text DEFAULT 'all', finally text DEFAULT NULL, atomic boolean DEFAULT true,
+    max_attempts integer DEFAULT 1, retry_delay interval DEFAULT '1s', retry_backoff numeric DEFAULT 2.0,
+    retry_on text[] DEFAULT NULL, timeout interval DEFAULT NULL, lock_timeout interval DEFAULT NULL,
+    restartable boolean DEFAULT false, settings jsonb DEFAULT '{}', wait boolean DEFAULT false,
+    variables jsonb DEFAULT NULL, result_variable text DEFAULT NULL, priority integer DEFAULT 0,
+    description text DEFAULT NULL)
+RETURNS integer
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'wf_add_step';
+COMMENT ON FUNCTION workflow.add_step IS
+'add a step to a package; returns the version';
+
+CREATE FUNCTION workflow.alter_step(
+    package text, name text, command text DEFAULT NULL,
+    kind text DEFAULT NULL, connection text DEFAULT NULL, servers text[] DEFAULT NULL,
+    balance text DEFAULT NULL, join_transaction boolean DEFAULT NULL, commit_on_success boolean DEFAULT NULL,
+    rollback_on_failure boolean DEFAULT NULL, fail_package_on_error boolean DEFAULT NULL,
+    main_thread boolean DEFAULT NULL, disabled boolean DEFAULT NULL, condition text DEFAULT NULL,
+    condition_interval interval DEFAULT NULL, after text[] DEFAULT NULL, after_failure text[] DEFAULT NULL,
+    after_completion text[] DEFAULT NULL, precedence text DEFAULT NULL, finally text DEFAULT NULL,
+    atomic boolean DEFAULT NULL, max_attempts integer DEFAULT NULL, retry_delay interval DEFAULT NULL,
+    retry_backoff numeric DEFAULT NULL, retry_on text[] DEFAULT NULL, timeout interval DEFAULT NULL,
+    lock_timeout interval DEFAULT NULL, restartable boolean DEFAULT NULL, settings jsonb DEFAULT NULL,
+    wait boolean DEFAULT NULL, variables jsonb DEFAULT NULL, result_variable text DEFAULT NULL,
+    priority integer DEFAULT NULL, description text DEFAULT NULL, reset text[] DEFAULT NULL)
+RETURNS integer
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'wf_alter_step';
+COMMENT ON FUNCTION workflow.alter_step IS
+'change options of a step: null means unchanged, reset names those to go back to their defaults; returns the version';
+
+CREATE FUNCTION workflow.drop_step(package text, name text, cascade boolean DEFAULT false)
+RETURNS integer
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'wf_drop_step';
+COMMENT ON FUNCTION workflow.drop_step IS
+'drop a step that no other waits for; cascade: also drop the constraints on it; returns the version';
+
+CREATE FUNCTION workflow.add_precedence(package text, "from" text, "to" text, "on" text DEFAULT 'success')
+RETURNS integer
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'wf_add_precedence';
+COMMENT ON FUNCTION workflow.add_precedence IS
+'let a step wait for an outcome of another: success, failure or completion; returns the version';
+
+CREATE FUNCTION workflow.drop_precedence(package text, "from" text, "to" text, "on" text DEFAULT NULL)
+RETURNS integer
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'wf_drop_precedence';
+COMMENT ON FUNCTION workflow.drop_precedence IS
+'drop the constraints between two steps, all or that on one outcome; returns the version';
+
+CREATE FUNCTION workflow.package_script(package text, version integer DEFAULT NULL)
+RETURNS text
+LANGUAGE c STABLE PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'wf_package_script';
+COMMENT ON FUNCTION workflow.package_script IS
+'a psql script that defines the package; version null: the current one';
+
+CREATE FUNCTION workflow.validate_package(package text, OUT severity text, OUT step text, OUT message text)
+RETURNS SETOF record
+LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 10
+AS 'MODULE_PATHNAME', 'wf_validate_package';
+COMMENT ON FUNCTION workflow.validate_package IS
+'errors and warnings of the current version of a package';
+
+CREATE FUNCTION workflow.alter_package_owner(package text, role text)
+RETURNS void
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'wf_alter_package_owner';
+COMMENT ON FUNCTION workflow.alter_package_owner IS
+'give a package to a role that the caller can become';
+
+CREATE FUNCTION workflow.grant_start(package text, role text)
+RETURNS void
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'wf_grant_start';
+COMMENT ON FUNCTION workflow.grant_start IS
+'let a role, or public, start a package and see its runs';
+
+CREATE FUNCTION workflow.revoke_start(package text, role text)
+RETURNS void
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'wf_revoke_start';
+COMMENT ON FUNCTION workflow.revoke_start IS
+'take back what grant_start gave';
 
 -- ---------------------------------------------------------------------------
 -- Run API
@@ -310,11 +478,23 @@ LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE
 AS 'MODULE_PATHNAME', 'wf_reason_text';
 COMMENT ON FUNCTION workflow.reason_name("char") IS 'name of a reason code; for the views';
 
-CREATE FUNCTION workflow.may_see_run(owner oid, requested_by oid)
+CREATE FUNCTION workflow.may_see_run(owner oid, requested_by oid, package_id bigint)
 RETURNS boolean
 LANGUAGE c STABLE STRICT PARALLEL SAFE
 AS 'MODULE_PATHNAME', 'wf_may_see_run';
-COMMENT ON FUNCTION workflow.may_see_run(oid, oid) IS 'whether the current user may see such a run; for the views';
+COMMENT ON FUNCTION workflow.may_see_run(oid, oid, bigint) IS 'whether the current user may see such a run; for the views';
+
+CREATE FUNCTION workflow.may_see_package(owner oid, package_id bigint)
+RETURNS boolean
+LANGUAGE c STABLE STRICT PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'wf_may_see_package';
+COMMENT ON FUNCTION workflow.may_see_package(oid, bigint) IS 'whether the current user may see the definition; for the views';
+
+CREATE FUNCTION workflow.normal_definition(document jsonb)
+RETURNS jsonb
+LANGUAGE c STABLE STRICT PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'wf_normal_definition';
+COMMENT ON FUNCTION workflow.normal_definition(jsonb) IS 'a document with every option in it; for the views';
 
 CREATE FUNCTION workflow.run_step(run_id bigint, step integer,
     OUT name text, OUT kind text, OUT command text, OUT connection text, OUT server text)
@@ -360,7 +540,7 @@ FROM (
     JOIN workflow.run r ON r.run_id = o.run_id
 ) r
 WHERE NOT EXISTS (SELECT FROM workflow.run_outcome o WHERE o.run_id = r.run_id)
-  AND workflow.may_see_run(r.owner, r.requested_by);
+  AND workflow.may_see_run(r.owner, r.requested_by, r.package_id);
 COMMENT ON VIEW workflow.open_run IS 'runs that have not ended';
 
 CREATE VIEW workflow.run_history WITH (security_barrier) AS
@@ -391,7 +571,7 @@ LEFT JOIN workflow.run_outcome o ON o.run_id = r.run_id
 LEFT JOIN workflow.definition d ON d.package_id = r.package_id
 LEFT JOIN workflow.definition_version v ON v.package_id = r.package_id AND v.version = r.version
 LEFT JOIN LATERAL workflow.run_state(CASE WHEN o.run_id IS NULL THEN r.run_id END) s ON true
-WHERE workflow.may_see_run(r.owner, r.requested_by);
+WHERE workflow.may_see_run(r.owner, r.requested_by, r.package_id);
 COMMENT ON VIEW workflow.run_history IS 'runs: queued, running and ended';
 
 CREATE VIEW workflow.step_history WITH (security_barrier) AS
@@ -435,7 +615,7 @@ JOIN workflow.run r ON r.run_id = s.run_id
 LEFT JOIN workflow.definition d ON d.package_id = r.package_id
 LEFT JOIN workflow.definition_version v ON v.package_id = r.package_id AND v.version = r.version
 CROSS JOIN LATERAL (SELECT workflow.run_step(s.run_id, s.step) AS step OFFSET 0) p
-WHERE workflow.may_see_run(r.owner, r.requested_by);
+WHERE workflow.may_see_run(r.owner, r.requested_by, r.package_id);
 COMMENT ON VIEW workflow.step_history IS 'attempts of steps: waiting, running and ended';
 
 CREATE VIEW workflow.activity WITH (security_barrier) AS
@@ -461,8 +641,72 @@ LEFT JOIN LATERAL workflow.step_states(CASE WHEN t.status <> 'queued' THEN r.run
 WHERE t.status IN ('queued', 'paused', 'running');
 COMMENT ON VIEW workflow.activity IS 'what is queued, paused or running at this moment, and what it waits for';
 
+-- Definitions: the current versions, every option.  Inside, the views that
+-- follow take what one view shows as normalised documents.
+
+CREATE VIEW workflow.current_definition WITH (security_barrier) AS
+SELECT d.package_id, d.name, d.owner, d.version, n.document
+FROM workflow.definition d
+JOIN workflow.definition_version v ON v.package_id = d.package_id AND v.version = d.version
+CROSS JOIN LATERAL (SELECT workflow.normal_definition(v.document) AS document OFFSET 0) n
+WHERE workflow.may_see_package(d.owner, d.package_id);
+COMMENT ON VIEW workflow.current_definition IS 'definitions of packages as documents with every option in them';
+
+CREATE VIEW workflow.package WITH (security_barrier) AS
+SELECT d.package_id, d.name, d.owner, d.version,
+    o.description, o.use_transactions, o.commit_on_completion, o.fail_on_first_error, o.isolation_level,
+    o.max_concurrent_steps, o.max_concurrent_runs, o.on_overlap, o.priority, o.timeout, o.on_interruption,
+    o.variables, o.required_variables, o.enabled, o.max_attempts, o.retry_delay, o.retry_on, o.settings,
+    o.history_retention
+FROM workflow.current_definition d
+CROSS JOIN LATERAL pg_catalog.jsonb_to_record(d.document) AS o(
+    description text, use_transactions boolean, commit_on_completion boolean, fail_on_first_error boolean,
+    isolation_level text, max_concurrent_steps integer, max_concurrent_runs integer, on_overlap text,
+    priority integer, timeout interval, on_interruption text, variables jsonb, required_variables text[],
+    enabled boolean, max_attempts integer, retry_delay interval, retry_on text[], settings jsonb,
+    history_retention interval);
+COMMENT ON VIEW workflow.package IS 'packages: the current version';
+
+CREATE VIEW workflow.connection WITH (security_barrier) AS
+SELECT d.name AS package, o.name, o.server, o.transactional
+FROM workflow.current_definition d
+CROSS JOIN LATERAL pg_catalog.jsonb_to_recordset(d.document -> 'connections') AS o(
+    name text, server text, transactional boolean);
+COMMENT ON VIEW workflow.connection IS 'connections of packages: the current version';
+
+CREATE VIEW workflow.step WITH (security_barrier) AS
+SELECT d.name AS package, s.number::integer AS number,
+    o.name, o.kind, o.command, o.connection, o.servers, o.balance, o.join_transaction, o.commit_on_success,
+    o.rollback_on_failure, o.fail_package_on_error, o.main_thread, o.disabled, o.condition,
+    o.condition_interval,
+    ARRAY(SELECT c.value ->> 'step' FROM pg_catalog.jsonb_array_elements(o.after) c WHERE c.value ->> 'on' = 'success') AS after,
+    ARRAY(SELECT c.value ->> 'step' FROM pg_catalog.jsonb_array_elements(o.after) c WHERE c.value ->> 'on' = 'failure') AS after_failure,
+    ARRAY(SELECT c.value ->> 'step' FROM pg_catalog.jsonb_array_elements(o.after) c WHERE c.value ->> 'on' = 'completion') AS after_completion,
+    o.precedence, o.finally, o.atomic, o.max_attempts, o.retry_delay, o.retry_backoff, o.retry_on, o.timeout,
+    o.lock_timeout, o.restartable, o.settings, o.wait, o.variables, o.result_variable, o.priority,
+    o.description
+FROM workflow.current_definition d
+CROSS JOIN LATERAL pg_catalog.jsonb_array_elements(d.document -> 'steps') WITH ORDINALITY AS s(options, number)
+CROSS JOIN LATERAL pg_catalog.jsonb_to_record(s.options) AS o(
+    name text, kind text, command text, connection text, servers text[], balance text,
+    join_transaction boolean, commit_on_success boolean, rollback_on_failure boolean,
+    fail_package_on_error boolean, main_thread boolean, disabled boolean, condition text,
+    condition_interval interval, after jsonb, precedence text, finally text, atomic boolean,
+    max_attempts integer, retry_delay interval, retry_backoff numeric, retry_on text[], timeout interval,
+    lock_timeout interval, restartable boolean, settings jsonb, wait boolean, variables jsonb,
+    result_variable text, priority integer, description text);
+COMMENT ON VIEW workflow.step IS 'steps of packages: the current version';
+
+CREATE VIEW workflow.precedence WITH (security_barrier) AS
+SELECT d.name AS package, c.value ->> 'step' AS from_step, s.value ->> 'name' AS to_step, c.value ->> 'on' AS "on"
+FROM workflow.current_definition d
+CROSS JOIN LATERAL pg_catalog.jsonb_array_elements(d.document -> 'steps') s
+CROSS JOIN LATERAL pg_catalog.jsonb_array_elements(s.value -> 'after') c;
+COMMENT ON VIEW workflow.precedence IS 'precedence constraints of packages: the current version';
+
 CREATE VIEW workflow.agent AS
 SELECT * FROM workflow.agent_state();
 COMMENT ON VIEW workflow.agent IS 'the agent of this database';
 
-GRANT SELECT ON workflow.open_run, workflow.run_history, workflow.step_history, workflow.activity, workflow.agent TO PUBLIC;
+GRANT SELECT ON workflow.open_run, workflow.run_history, workflow.step_history, workflow.activity, workflow.agent,
+    workflow.current_definition, workflow.package, workflow.connection, workflow.step, workflow.precedence TO PUBLIC;

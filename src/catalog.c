@@ -68,10 +68,19 @@ enum
 	DU_NCOLUMNS = DU_VERSION
 };
 
+/* Columns of workflow.start_grant. */
+enum
+{
+	SG_PACKAGE_ID = 1,
+	SG_GRANTEE,
+	SG_NCOLUMNS = SG_GRANTEE
+};
+
 static const char *const table_names[WF_NTABLES] = {
 	[WF_TABLE_DEFINITION] = "definition",
 	[WF_TABLE_DEFINITION_VERSION] = "definition_version",
 	[WF_TABLE_DEFINITION_USE] = "definition_use",
+	[WF_TABLE_START_GRANT] = "start_grant",
 	[WF_TABLE_RUN] = "run",
 	[WF_TABLE_REQUEST_KEY] = "request_key",
 	[WF_TABLE_RUN_OUTCOME] = "run_outcome",
@@ -86,6 +95,7 @@ static const char *const index_names[WF_NTABLES] = {
 	[WF_TABLE_DEFINITION] = "definition_pkey",
 	[WF_TABLE_DEFINITION_VERSION] = "definition_version_pkey",
 	[WF_TABLE_DEFINITION_USE] = "definition_use_package_id_version_idx",
+	[WF_TABLE_START_GRANT] = "start_grant_pkey",
 	[WF_TABLE_RUN] = "run_pkey",
 	[WF_TABLE_REQUEST_KEY] = "request_key_pkey",
 	[WF_TABLE_RUN_OUTCOME] = "run_outcome_pkey",
@@ -117,9 +127,12 @@ static HeapTuple scan_version(SysScanDesc *scan, Relation rel,
 							  int64 package_id, int32 version);
 static void insert_version(int64 package_id, int32 version, const char *name,
 						   Jsonb *document);
-static void update_definition_version(int64 package_id, int32 version);
-static void replace_document(int64 package_id, int32 version,
-							 Jsonb *document);
+static void update_definition(int64 package_id, int column, Datum value);
+static void replace_document(const WfPackageRow *package, Jsonb *document);
+static void delete_rows(WfTable table, int64 package_id);
+static void delete_unused_versions(int64 package_id);
+static SysScanDesc scan_grants(Relation rel, int64 package_id, int nkeys,
+							   Oid grantee);
 
 /* OID of a table. */
 Oid
@@ -472,11 +485,13 @@ wf_catalog_store_document(const WfPackageRow *package, Jsonb *document)
 	if (wf_catalog_version_used(package->package_id, version))
 	{
 		version++;
+		delete_unused_versions(package->package_id);
 		insert_version(package->package_id, version, package->name, document);
-		update_definition_version(package->package_id, version);
+		update_definition(package->package_id, DEF_VERSION,
+						  Int32GetDatum(version));
 	}
 	else
-		replace_document(package->package_id, version, document);
+		replace_document(package, document);
 	CommandCounterIncrement();
 	return version;
 }
@@ -502,9 +517,9 @@ insert_version(int64 package_id, int32 version, const char *name,
 	table_close(rel, NoLock);
 }
 
-/* Make a version the current one. */
+/* Change a column of a package's row. */
 static void
-update_definition_version(int64 package_id, int32 version)
+update_definition(int64 package_id, int column, Datum value)
 {
 	Relation	rel;
 	SysScanDesc scan;
@@ -522,8 +537,8 @@ update_definition_version(int64 package_id, int32 version)
 	tuple = systable_getnext(scan);
 	if (!HeapTupleIsValid(tuple))
 		elog(ERROR, "package " INT64_FORMAT " is gone", package_id);
-	values[DEF_VERSION - 1] = Int32GetDatum(version);
-	replace[DEF_VERSION - 1] = true;
+	values[column - 1] = value;
+	replace[column - 1] = true;
 	tuple = heap_modify_tuple(tuple, RelationGetDescr(rel), values, nulls,
 							  replace);
 	CatalogTupleUpdate(rel, &tuple->t_self, tuple);
@@ -531,8 +546,9 @@ update_definition_version(int64 package_id, int32 version)
 	table_close(rel, NoLock);
 }
 
+/* The document of the current version, and the name, which it contains. */
 static void
-replace_document(int64 package_id, int32 version, Jsonb *document)
+replace_document(const WfPackageRow *package, Jsonb *document)
 {
 	Relation	rel;
 	SysScanDesc scan;
@@ -543,10 +559,12 @@ replace_document(int64 package_id, int32 version, Jsonb *document)
 
 	rel = table_open(wf_catalog_relid(WF_TABLE_DEFINITION_VERSION),
 					 RowExclusiveLock);
-	tuple = scan_version(&scan, rel, package_id, version);
+	tuple = scan_version(&scan, rel, package->package_id, package->version);
 	if (!HeapTupleIsValid(tuple))
 		elog(ERROR, "version %d of package " INT64_FORMAT " is gone",
-			 version, package_id);
+			 package->version, package->package_id);
+	values[DV_NAME - 1] = CStringGetTextDatum(package->name);
+	replace[DV_NAME - 1] = true;
 	values[DV_DOCUMENT - 1] = JsonbPGetDatum(document);
 	replace[DV_DOCUMENT - 1] = true;
 	tuple = heap_modify_tuple(tuple, RelationGetDescr(rel), values, nulls,
@@ -554,4 +572,167 @@ replace_document(int64 package_id, int32 version, Jsonb *document)
 	CatalogTupleUpdate(rel, &tuple->t_self, tuple);
 	systable_endscan(scan);
 	table_close(rel, NoLock);
+}
+
+/* Give a package a name; false if another one has it. */
+bool
+wf_catalog_rename_package(int64 package_id, const char *name)
+{
+	WfPackageRow other;
+
+	/* as in wf_catalog_create_package() */
+	LockDatabaseObject(wf_catalog_relid(WF_TABLE_DEFINITION), 0, 1,
+					   AccessExclusiveLock);
+	if (wf_catalog_find_package(name, &other))
+		return other.package_id == package_id;
+	update_definition(package_id, DEF_NAME, CStringGetTextDatum(name));
+	CommandCounterIncrement();
+	return true;
+}
+
+/* Give a package to another role. */
+void
+wf_catalog_set_owner(int64 package_id, Oid owner)
+{
+	update_definition(package_id, DEF_OWNER, ObjectIdGetDatum(owner));
+	CommandCounterIncrement();
+}
+
+/* Delete a package and what belongs to it, but for what history needs. */
+void
+wf_catalog_drop_package(int64 package_id)
+{
+	delete_rows(WF_TABLE_START_GRANT, package_id);
+	delete_unused_versions(package_id);
+	delete_rows(WF_TABLE_DEFINITION, package_id);
+	CommandCounterIncrement();
+}
+
+/* Delete the rows of a package; the first column is its number. */
+static void
+delete_rows(WfTable table, int64 package_id)
+{
+	Relation	rel;
+	SysScanDesc scan;
+	ScanKeyData key;
+	HeapTuple	tuple;
+
+	rel = table_open(wf_catalog_relid(table), RowExclusiveLock);
+	ScanKeyInit(&key, 1, BTEqualStrategyNumber, F_INT8EQ,
+				Int64GetDatum(package_id));
+	scan = systable_beginscan(rel, known.indexid[table], true, NULL, 1, &key);
+	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+		CatalogTupleDelete(rel, &tuple->t_self);
+	systable_endscan(scan);
+	table_close(rel, NoLock);
+}
+
+/* Delete the versions of a package that no run has used. */
+static void
+delete_unused_versions(int64 package_id)
+{
+	Relation	rel;
+	SysScanDesc scan;
+	ScanKeyData key;
+	HeapTuple	tuple;
+
+	rel = table_open(wf_catalog_relid(WF_TABLE_DEFINITION_VERSION),
+					 RowExclusiveLock);
+	ScanKeyInit(&key, DV_PACKAGE_ID, BTEqualStrategyNumber, F_INT8EQ,
+				Int64GetDatum(package_id));
+	scan = systable_beginscan(rel,
+							  known.indexid[WF_TABLE_DEFINITION_VERSION],
+							  true, NULL, 1, &key);
+	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+	{
+		bool		isnull;
+		int32		version =
+		DatumGetInt32(heap_getattr(tuple, DV_VERSION, RelationGetDescr(rel),
+								   &isnull));
+
+		CHECK_FOR_INTERRUPTS();
+		if (!wf_catalog_version_used(package_id, version))
+			CatalogTupleDelete(rel, &tuple->t_self);
+	}
+	systable_endscan(scan);
+	table_close(rel, NoLock);
+}
+
+/* Begin a scan of a package's grants, or of one; the caller ends it. */
+static SysScanDesc
+scan_grants(Relation rel, int64 package_id, int nkeys, Oid grantee)
+{
+	ScanKeyData keys[2];
+
+	ScanKeyInit(&keys[0], SG_PACKAGE_ID, BTEqualStrategyNumber, F_INT8EQ,
+				Int64GetDatum(package_id));
+	ScanKeyInit(&keys[1], SG_GRANTEE, BTEqualStrategyNumber, F_OIDEQ,
+				ObjectIdGetDatum(grantee));
+	return systable_beginscan(rel, known.indexid[WF_TABLE_START_GRANT], true,
+							  NULL, nkeys, keys);
+}
+
+/* The roles that may start a package, as a list of OIDs. */
+List *
+wf_catalog_get_grantees(int64 package_id)
+{
+	Relation	rel;
+	SysScanDesc scan;
+	HeapTuple	tuple;
+	List	   *grantees = NIL;
+
+	rel = table_open(wf_catalog_relid(WF_TABLE_START_GRANT),
+					 AccessShareLock);
+	scan = scan_grants(rel, package_id, 1, InvalidOid);
+	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+	{
+		bool		isnull;
+		Datum		grantee = heap_getattr(tuple, SG_GRANTEE,
+										   RelationGetDescr(rel), &isnull);
+
+		grantees = lappend_oid(grantees, DatumGetObjectId(grantee));
+	}
+	systable_endscan(scan);
+	table_close(rel, NoLock);
+	return grantees;
+}
+
+/* Let a role start a package. */
+void
+wf_catalog_add_grant(int64 package_id, Oid grantee)
+{
+	Relation	rel;
+	HeapTuple	tuple;
+	Datum		values[SG_NCOLUMNS];
+	bool		nulls[SG_NCOLUMNS] = {0};
+
+	if (list_member_oid(wf_catalog_get_grantees(package_id), grantee))
+		return;
+	rel = table_open(wf_catalog_relid(WF_TABLE_START_GRANT),
+					 RowExclusiveLock);
+	values[SG_PACKAGE_ID - 1] = Int64GetDatum(package_id);
+	values[SG_GRANTEE - 1] = ObjectIdGetDatum(grantee);
+	tuple = heap_form_tuple(RelationGetDescr(rel), values, nulls);
+	CatalogTupleInsert(rel, tuple);
+	heap_freetuple(tuple);
+	table_close(rel, NoLock);
+	CommandCounterIncrement();
+}
+
+/* Let a role start a package no more. */
+void
+wf_catalog_drop_grant(int64 package_id, Oid grantee)
+{
+	Relation	rel;
+	SysScanDesc scan;
+	HeapTuple	tuple;
+
+	rel = table_open(wf_catalog_relid(WF_TABLE_START_GRANT),
+					 RowExclusiveLock);
+	scan = scan_grants(rel, package_id, 2, grantee);
+	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+		CatalogTupleDelete(rel, &tuple->t_self);
+	systable_endscan(scan);
+	table_close(rel, NoLock);
+	CommandCounterIncrement();
 }

@@ -16,6 +16,7 @@
 #ifndef WF_CATALOG_H
 #define WF_CATALOG_H
 
+#include "nodes/pg_list.h"
 #include "utils/jsonb.h"
 #include "utils/relcache.h"
 
@@ -36,6 +37,7 @@ typedef enum WfTable
 	WF_TABLE_DEFINITION,
 	WF_TABLE_DEFINITION_VERSION,
 	WF_TABLE_DEFINITION_USE,
+	WF_TABLE_START_GRANT,
 	WF_TABLE_RUN,
 	WF_TABLE_REQUEST_KEY,
 	WF_TABLE_RUN_OUTCOME,
@@ -102,8 +104,27 @@ extern int64 wf_catalog_create_package(const char *name, Oid owner,
  * Store a document as the current version of a package whose
  * AccessExclusiveLock the caller holds: in place if no run has used the
  * current version, else as the next one.  Returns the version's number.
+ * Versions that no run has used do not outlive a next one.
  */
 extern int32 wf_catalog_store_document(const WfPackageRow *package,
 									   Jsonb *document);
+
+/*
+ * Changes of a package whose AccessExclusiveLock the caller holds.  Renaming
+ * leaves the document to the caller, and returns false if the name is taken.
+ * Dropping takes along grants, and versions that no run has used; the others
+ * stay for the history.
+ */
+extern bool wf_catalog_rename_package(int64 package_id, const char *name);
+extern void wf_catalog_set_owner(int64 package_id, Oid owner);
+extern void wf_catalog_drop_package(int64 package_id);
+
+/*
+ * Who may start a package beside its owner: roles, InvalidOid for PUBLIC.
+ * Adding a grant that is there, or dropping one that is not, does nothing.
+ */
+extern List *wf_catalog_get_grantees(int64 package_id);
+extern void wf_catalog_add_grant(int64 package_id, Oid grantee);
+extern void wf_catalog_drop_grant(int64 package_id, Oid grantee);
 
 #endif							/* WF_CATALOG_H */

@@ -14,6 +14,7 @@
 #include "storage/proc.h"
 #include "tcop/pquery.h"
 #include "tcop/tcopprot.h"
+#include "utils/acl.h"
 #include "utils/wait_event.h"
 
 #if PG_VERSION_NUM < 150000
@@ -31,6 +32,17 @@ wf_owner_needs_login(void)
 	return false;
 #else
 	return true;
+#endif
+}
+
+/* Whether a role may SET ROLE to another one; before 16 every member may. */
+static inline bool
+wf_may_set_role(Oid member, Oid role)
+{
+#if PG_VERSION_NUM >= 160000
+	return member_can_set_role(member, role);
+#else
+	return is_member_of_role(member, role);
 #endif
 }
 

@@ -1,13 +1,15 @@
 /*-------------------------------------------------------------------------
  *
  * definition.c
- *	  SQL-callable functions that define packages.
+ *	  Storing definitions: the one path of whatever defines a package.
  *
  * Every change of a definition is a document that replaces another one.  It
- * takes one path: the document is compiled, which checks it as a whole; the
- * text of its commands is parsed; only then is the package looked up, locked,
- * and the document stored.  So whatever is stored has passed all checks, and
- * an invalid definition is refused before anything is locked or written.
+ * takes one path: the document is compiled, which checks it as a whole; then
+ * what depends on the server and the owner is checked (check.c); only then is
+ * it stored.  So whatever is stored has passed all checks, and nothing of an
+ * invalid definition is left.  define_package() is given the document; the
+ * functions that change a part of it (edit.c) lock the package, make the
+ * document from the current one, and come here.
  *
  * The document is stored as it was given.  One that means the same as the
  * current version is not stored at all.
@@ -23,103 +25,135 @@
 #include "catalog/pg_authid.h"
 #include "fmgr.h"
 #include "miscadmin.h"
-#include "parser/parser.h"
 #include "storage/lock.h"
-#include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
 #include "utils/syscache.h"
 
 #include "catalog.h"
+#include "check.h"
 #include "compat.h"
+#include "definition.h"
 #include "document.h"
 #include "plan.h"
+#include "rights.h"
 
 PG_FUNCTION_INFO_V1(wf_define_package);
 PG_FUNCTION_INFO_V1(wf_package_definition);
+PG_FUNCTION_INFO_V1(wf_normal_definition);
 
-/* What is warned of: nothing that is wrong, but may not be what was meant. */
-typedef struct Warning
-{
-	int32		step;
-	char	   *message;
-} Warning;
-
-static int32 define_package(Jsonb *document);
-static void check_commands(const WfPlan *plan);
-static void parse_command_callback(void *arg);
-static List *collect_warnings(const WfPlan *plan);
-static int32 store_definition(const char *name, Jsonb *document);
+static int32 store_definition(const char *name, Jsonb *document,
+							  bool must_be_new);
 static bool lock_for_edit(WfPackageRow *package);
-static void check_owner(const WfPackageRow *package);
-static void check_new_owner(Oid role);
 static int32 replace_definition(const WfPackageRow *package, Jsonb *document);
 static bool means_the_same(const WfPackageRow *package, Jsonb *document);
+static Oid	expected_owner(const char *name);
+static void show_warnings(const WfPlan *plan, List *known);
+static bool is_known(const WfWarning *warning, List *known);
 
 /*
- * wf_define_package
- *		SQL: workflow.define_package(definition jsonb) returns integer.
+ * workflow.define_package(definition jsonb) returns integer
  *		Create a package or make its next version of a document; returns the
  *		version that is then the current one.
  */
 Datum
 wf_define_package(PG_FUNCTION_ARGS)
 {
+	wf_definition_prevent_read_only("workflow.define_package()");
 	if (PG_ARGISNULL(0))
 		ereport(ERROR,
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
 				 errmsg("the definition of a package must not be null")));
-	PG_RETURN_INT32(define_package(PG_GETARG_JSONB_P(0)));
+	PG_RETURN_INT32(wf_definition_define(PG_GETARG_JSONB_P(0), false));
 }
 
 /*
- * wf_package_definition
- *		SQL: workflow.package_definition(package text, version integer)
- *		returns jsonb.  The document as it was given; a null version is the
- *		current one.
+ * workflow.package_definition(package text, version integer) returns jsonb
+ *		The document as it was given; a null version is the current one.
  */
 Datum
 wf_package_definition(PG_FUNCTION_ARGS)
 {
-	char	   *name;
 	WfPackageRow package;
 	int32		version;
-	Jsonb	   *document;
 
 	if (PG_ARGISNULL(0))
 		PG_RETURN_NULL();
-	name = text_to_cstring(PG_GETARG_TEXT_PP(0));
-	if (!wf_catalog_find_package(name, &package))
+	wf_definition_find(text_to_cstring(PG_GETARG_TEXT_PP(0)), &package);
+	version = PG_ARGISNULL(1) ? package.version : PG_GETARG_INT32(1);
+	PG_RETURN_JSONB_P(wf_definition_read(&package, version));
+}
+
+/*
+ * workflow.normal_definition(document jsonb) returns jsonb
+ *		A document with every option present, in canonical form: what the
+ *		views of definitions are made of.
+ */
+Datum
+wf_normal_definition(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_JSONB_P(wf_document_normalize(PG_GETARG_JSONB_P(0)));
+}
+
+/* See definition.h. */
+void
+wf_definition_prevent_read_only(const char *function)
+{
+	PreventCommandIfReadOnly(function);
+	PreventCommandDuringRecovery(function);
+}
+
+/* See definition.h. */
+void
+wf_definition_find(const char *name, WfPackageRow *package)
+{
+	if (!wf_catalog_find_package(name, package))
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_OBJECT),
 				 errmsg("package \"%s\" does not exist", name)));
-	if (!has_privs_of_role(GetUserId(), package.owner) &&
-		!has_privs_of_role(GetUserId(), ROLE_PG_MONITOR))
+}
+
+/* See definition.h. */
+Jsonb *
+wf_definition_read(const WfPackageRow *package, int32 version)
+{
+	Jsonb	   *document;
+
+	if (!wf_rights_may_see_package(package))
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-				 errmsg("permission denied for package \"%s\"", name)));
-
-	version = PG_ARGISNULL(1) ? package.version : PG_GETARG_INT32(1);
-	document = wf_catalog_get_document(package.package_id, version);
+				 errmsg("permission denied for package \"%s\"",
+						package->name)));
+	document = wf_catalog_get_document(package->package_id, version);
 	if (document == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_OBJECT),
 				 errmsg("version %d of package \"%s\" does not exist",
-						version, name)));
-	PG_RETURN_JSONB_P(document);
+						version, package->name)));
+	return document;
+}
+
+/* See definition.h. */
+void
+wf_definition_open(const char *name, WfPackageRow *package)
+{
+	do
+	{
+		CHECK_FOR_INTERRUPTS();
+		wf_definition_find(name, package);
+	} while (!lock_for_edit(package) || strcmp(package->name, name) != 0);
 }
 
 /*
- * define_package
- *		The one path of every definition: check all of it, then store it.
+ * wf_definition_define
+ *		The path of a whole document: check all of it, then store it.
  */
-static int32
-define_package(Jsonb *document)
+int32
+wf_definition_define(Jsonb *document, bool must_be_new)
 {
 	MemoryContext scratch;
 	MemoryContext old;
 	WfPlan	   *plan;
-	ListCell   *cell;
 	int32		version;
 
 	scratch = AllocSetContextCreate(CurrentMemoryContext,
@@ -127,114 +161,82 @@ define_package(Jsonb *document)
 									ALLOCSET_DEFAULT_SIZES);
 	old = MemoryContextSwitchTo(scratch);
 	plan = wf_plan_compile(0, 0, document);
-	check_commands(plan);
-
-	PreventCommandIfReadOnly("workflow.define_package()");
-	PreventCommandDuringRecovery("workflow.define_package()");
-	version = store_definition(plan->name, document);
-
-	foreach(cell, collect_warnings(plan))
-	{
-		const Warning *warning = lfirst(cell);
-
-		ereport(WARNING,
-				(errcode(ERRCODE_WARNING),
-				 errmsg("%s", warning->message)));
-	}
+	wf_check_plan(plan, expected_owner(plan->name));
+	version = store_definition(plan->name, document, must_be_new);
+	show_warnings(plan, NIL);
 	MemoryContextSwitchTo(old);
 	MemoryContextDelete(scratch);
 	return version;
 }
 
-/* What the error context of a command's parsing needs. */
-typedef struct CommandPlace
-{
-	const WfPlan *plan;
-	const WfPlanStep *step;
-} CommandPlace;
-
 /*
- * check_commands
- *		ERROR, the parser's own with the step as its context, for SQL text
- *		that does not parse.  Nothing is analysed: what a command refers to
- *		may come into being later.
+ * wf_definition_replace
+ *		The path of a document that was made of the current one.
  */
-static void
-check_commands(const WfPlan *plan)
+int32
+wf_definition_replace(const WfPackageRow *package, Jsonb *document)
 {
-	MemoryContext parse_context;
+	MemoryContext scratch;
 	MemoryContext old;
-	ErrorContextCallback callback;
-	CommandPlace place = {.plan = plan};
-	int32		i;
+	WfPlan	   *former;
+	WfPlan	   *plan;
+	int32		version;
 
-	parse_context = AllocSetContextCreate(CurrentMemoryContext,
-										  "workflow command",
-										  ALLOCSET_DEFAULT_SIZES);
-	old = MemoryContextSwitchTo(parse_context);
-	callback.callback = parse_command_callback;
-	callback.arg = &place;
-	callback.previous = error_context_stack;
-	error_context_stack = &callback;
-	for (i = 0; i < plan->nsteps; i++)
-	{
-		CHECK_FOR_INTERRUPTS();
-		place.step = &plan->steps[i];
-		if (place.step->kind != WF_KIND_SQL)
-			continue;
-		(void) raw_parser(place.step->command, RAW_PARSE_DEFAULT);
-		MemoryContextReset(parse_context);
-	}
-	error_context_stack = callback.previous;
+	scratch = AllocSetContextCreate(CurrentMemoryContext,
+									"workflow definition",
+									ALLOCSET_DEFAULT_SIZES);
+	old = MemoryContextSwitchTo(scratch);
+	former = wf_plan_compile(0, 0, wf_catalog_get_document(package->package_id,
+														   package->version));
+	plan = wf_plan_compile(0, 0, document);
+	wf_check_plan(plan, package->owner);
+	version = replace_definition(package, document);
+	show_warnings(plan, wf_check_warnings(former));
 	MemoryContextSwitchTo(old);
-	MemoryContextDelete(parse_context);
+	MemoryContextDelete(scratch);
+	return version;
 }
 
-/*
- * Error context callback: a position in the command is not one in the query
- * that the client sent.
- */
+/* With whose rights a package of this name is checked. */
+static Oid
+expected_owner(const char *name)
+{
+	WfPackageRow package;
+
+	return wf_catalog_find_package(name, &package) ? package.owner :
+		GetUserId();
+}
+
+/* Warn of what is not known. */
 static void
-parse_command_callback(void *arg)
+show_warnings(const WfPlan *plan, List *known)
 {
-	const CommandPlace *place = arg;
-	int			position = geterrposition();
+	ListCell   *cell;
 
-	if (position > 0)
+	foreach(cell, wf_check_warnings(plan))
 	{
-		errposition(0);
-		internalerrposition(position);
-		internalerrquery(place->step->command);
+		const WfWarning *warning = lfirst(cell);
+
+		if (is_known(warning, known))
+			continue;
+		ereport(WARNING,
+				(errcode(ERRCODE_WARNING),
+				 errmsg("%s", warning->message)));
 	}
-	errcontext("command of step \"%s\" of package \"%s\"",
-			   place->step->name, place->plan->name);
 }
 
-/* What is worth a warning in a valid definition: a list of Warning. */
-static List *
-collect_warnings(const WfPlan *plan)
+static bool
+is_known(const WfWarning *warning, List *known)
 {
-	List	   *warnings = NIL;
-	WfPackageRow child;
-	int32		i;
+	ListCell   *cell;
 
-	for (i = 0; i < plan->nsteps; i++)
+	foreach(cell, known)
 	{
-		const WfPlanStep *step = &plan->steps[i];
-		Warning    *warning;
-
-		CHECK_FOR_INTERRUPTS();
-		if (step->kind != WF_KIND_PACKAGE ||
-			wf_catalog_find_package(step->command, &child))
-			continue;
-		warning = palloc(sizeof(Warning));
-		warning->step = i;
-		warning->message =
-			psprintf("package \"%s\", which step \"%s\" of package \"%s\" runs, does not exist yet",
-					 step->command, step->name, plan->name);
-		warnings = lappend(warnings, warning);
+		if (strcmp(((WfWarning *) lfirst(cell))->message,
+				   warning->message) == 0)
+			return true;
 	}
-	return warnings;
+	return false;
 }
 
 /*
@@ -244,7 +246,7 @@ collect_warnings(const WfPlan *plan)
  *		the loop ends as soon as the name stays what it was found to be.
  */
 static int32
-store_definition(const char *name, Jsonb *document)
+store_definition(const char *name, Jsonb *document, bool must_be_new)
 {
 	for (;;)
 	{
@@ -253,12 +255,16 @@ store_definition(const char *name, Jsonb *document)
 		CHECK_FOR_INTERRUPTS();
 		if (wf_catalog_find_package(name, &package))
 		{
+			if (must_be_new)
+				ereport(ERROR,
+						(errcode(ERRCODE_DUPLICATE_OBJECT),
+						 errmsg("package \"%s\" already exists", name)));
 			if (lock_for_edit(&package) && strcmp(package.name, name) == 0)
 				return replace_definition(&package, document);
 		}
 		else
 		{
-			check_new_owner(GetUserId());
+			wf_definition_check_new_owner(GetUserId());
 			if (wf_catalog_create_package(name, GetUserId(), document) != 0)
 				return 1;
 		}
@@ -275,26 +281,17 @@ store_definition(const char *name, Jsonb *document)
 static bool
 lock_for_edit(WfPackageRow *package)
 {
-	check_owner(package);
+	wf_rights_check_owner(package);
 	wf_catalog_lock_package(package->package_id, AccessExclusiveLock);
 	if (!wf_catalog_find_package_by_id(package->package_id, package))
 		return false;
-	check_owner(package);
+	wf_rights_check_owner(package);
 	return true;
 }
 
-static void
-check_owner(const WfPackageRow *package)
-{
-	if (!has_privs_of_role(GetUserId(), package->owner))
-		ereport(ERROR,
-				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-				 errmsg("must be owner of package \"%s\"", package->name)));
-}
-
 /* A package runs in workers that connect as its owner, so it must be able to. */
-static void
-check_new_owner(Oid role)
+void
+wf_definition_check_new_owner(Oid role)
 {
 	HeapTuple	tuple;
 	bool		can_login;

@@ -28,6 +28,7 @@
 #include "errors.h"
 #include "guc.h"
 #include "machine.h"
+#include "rights.h"
 #include "driver.h"
 #include "scheduler.h"
 #include "variables.h"
@@ -244,7 +245,7 @@ may_start_child(WfDrivenRun *r, const char *name, WfPackageRow *package,
 		*message = psprintf("package \"%s\" does not exist", name);
 		return false;
 	}
-	if (!has_privs_of_role(r->run.owner, package->owner))
+	if (!wf_rights_may_start(r->run.owner, package))
 	{
 		*sqlstate = ERRCODE_INSUFFICIENT_PRIVILEGE;
 		*message = psprintf("permission denied for package \"%s\"", name);

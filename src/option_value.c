@@ -522,7 +522,11 @@ wf_option_same_value(const JsonbValue *value, const JsonbValue *fallback)
 	Datum		equal;
 
 	if (fallback->type == jbvObject || fallback->type == jbvArray)
-		return value->type != jbvNull && wf_value_size(value) == 0;
+		return wf_value_size(value) == 0 &&
+			(value->type == fallback->type ||
+			 (value->type == jbvBinary &&
+			  JsonContainerIsArray(value->val.binary.data) ==
+			  (fallback->type == jbvArray)));
 	if (value->type != fallback->type)
 		return false;
 	switch (fallback->type)
@@ -552,6 +556,13 @@ wf_value_is(const JsonbValue *value, const char *string)
 	Assert(value->type == jbvString);
 	return strncmp(value->val.string.val, string, len) == 0 &&
 		string[len] == '\0';
+}
+
+/* Make a string value. */
+void
+wf_value_set_string(JsonbValue *value, const char *string)
+{
+	wf_option_set_string(value, string, strlen(string));
 }
 
 /* The value of an option that is a string, or NULL for null. */

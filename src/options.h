@@ -174,6 +174,9 @@ extern int64 wf_value_ms(const JsonbValue *value);
 /* Number of elements of an array or of keys of an object. */
 extern int	wf_value_size(const JsonbValue *value);
 
+/* Make a string value that points to the string. */
+extern void wf_value_set_string(JsonbValue *value, const char *string);
+
 /* palloc'd; NULL for a null value. */
 extern char *wf_value_string(const JsonbValue *value);
 
