@@ -48,6 +48,7 @@ typedef struct InlineRun
 	WfRecord   *record;			/* NULL: nothing is on record */
 	WfStepCall	call;
 	bool		in_transaction; /* the one that read the run is still open */
+	bool		session_used;	/* a step has been executed in it */
 	bool		stopping;
 
 	WfMachine  *machine;
@@ -242,6 +243,9 @@ execute_next(InlineRun *r)
 		cancel_next(r);
 		return;
 	}
+	if (r->session_used && r->plan->steps[r->next.step].connection < 0)
+		wf_session_reset();		/* P2: a session of its own */
+	r->session_used = true;
 	r->call.step = r->next.step;
 	r->call.attempt = r->next.attempt;
 	entry->step_started_at = GetCurrentTimestamp();
