@@ -111,7 +111,8 @@ make_value(Datum datum, Oid type, JsonbValue *value)
 			wf_value_set_string(value, TextDatumGetCString(datum));
 			break;
 		case INTERVALOID:
-			wf_value_set_string(value, interval_text(DatumGetIntervalP(datum)));
+			wf_value_set_string(value,
+								interval_text(DatumGetIntervalP(datum)));
 			break;
 		case JSONBOID:
 			make_json(DatumGetJsonbPCopy(datum), value);

@@ -48,7 +48,7 @@ typedef struct CheckPlace
 /* Why a step can never start; none of these: it can. */
 typedef struct Obstacle
 {
-	const char *format;			/* of the step waited for; NULL: it can start */
+	const char *format;			/* of the message; NULL: it can start */
 	int32		from;
 } Obstacle;
 

@@ -47,6 +47,7 @@ static int32 store_definition(const char *name, Jsonb *document,
 static bool lock_for_edit(WfPackageRow *package);
 static int32 replace_definition(const WfPackageRow *package, Jsonb *document);
 static bool means_the_same(const WfPackageRow *package, Jsonb *document);
+static bool same_size(Jsonb *a, Jsonb *b);
 static Oid	expected_owner(const char *name);
 static void show_warnings(const WfPlan *plan, List *known);
 static bool is_known(const WfWarning *warning, List *known);
@@ -333,6 +334,24 @@ means_the_same(const WfPackageRow *package, Jsonb *document)
 	if (current == NULL)
 		return false;
 	return wf_document_same(current, document) ||
-		wf_document_same(wf_document_normalize(current),
-						 wf_document_normalize(document));
+		(same_size(current, document) &&
+		 wf_document_same(wf_document_normalize(current),
+						  wf_document_normalize(document)));
+}
+
+/*
+ * same_size
+ *		True if two documents have equally many connections and steps.  This
+ *		saves who adds steps one by one from normalising them all each time.
+ */
+static bool
+same_size(Jsonb *a, Jsonb *b)
+{
+	WfDocument	document_a;
+	WfDocument	document_b;
+
+	wf_document_open(&document_a, a);
+	wf_document_open(&document_b, b);
+	return document_a.nconnections == document_b.nconnections &&
+		document_a.nsteps == document_b.nsteps;
 }

@@ -66,8 +66,6 @@ static const struct
 static void begin_edit(FunctionCallInfo fcinfo, const char *function,
 					   Edit *edit);
 static int32 end_edit(const Edit *edit);
-static int32 find_element(const Edit *edit, WfLevel level, const char *name,
-						  JsonbValue *values);
 static int32 get_element(const Edit *edit, WfLevel level, const char *name,
 						 JsonbValue *values);
 static void edit_element(Edit *edit, WfLevel level, int32 index,
@@ -319,10 +317,10 @@ end_edit(const Edit *edit)
 	return wf_definition_replace(&edit->package, edit->document);
 }
 
-/* Index and options of a step or connection; -1 if there is none. */
+/* Index and options of a step or connection; ERROR if there is none. */
 static int32
-find_element(const Edit *edit, WfLevel level, const char *name,
-			 JsonbValue *values)
+get_element(const Edit *edit, WfLevel level, const char *name,
+			JsonbValue *values)
 {
 	int32		n = level == WF_LEVEL_STEP ? edit->open.nsteps :
 	edit->open.nconnections;
@@ -331,6 +329,7 @@ find_element(const Edit *edit, WfLevel level, const char *name,
 
 	for (i = 0; i < n; i++)
 	{
+		CHECK_FOR_INTERRUPTS();
 		if (level == WF_LEVEL_STEP)
 			wf_document_step(&edit->open, i, &place, values);
 		else
@@ -338,22 +337,12 @@ find_element(const Edit *edit, WfLevel level, const char *name,
 		if (strcmp(place.name, name) == 0)
 			return i;
 	}
-	return -1;
-}
-
-/* Likewise; ERROR if there is none. */
-static int32
-get_element(const Edit *edit, WfLevel level, const char *name,
-			JsonbValue *values)
-{
-	int32		index = find_element(edit, level, name, values);
-	WfPlace		place = {level, edit->package.name, name, 0};
-
-	if (index < 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_OBJECT),
-				 errmsg("%s does not exist", wf_place_text(&place))));
-	return index;
+	place.level = level;
+	place.package = edit->package.name;
+	place.name = name;
+	ereport(ERROR,
+			(errcode(ERRCODE_UNDEFINED_OBJECT),
+			 errmsg("%s does not exist", wf_place_text(&place))));
 }
 
 /*

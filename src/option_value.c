@@ -83,7 +83,8 @@ static void below_minimum(const WfOption *option,
  *		form of its type.
  */
 void
-wf_option_check_value(const WfOption *option, const WfPlace *place, JsonbValue *value)
+wf_option_check_value(const WfOption *option, const WfPlace *place,
+					  JsonbValue *value)
 {
 	switch (option->type)
 	{
