@@ -307,6 +307,44 @@ wf_scheduler_note_end(WfScheduler *s, int64 run_id, int64 package_id)
 		wf_limits_left(s, package_id, run_id);
 }
 
+/* See scheduler.h. */
+void
+wf_scheduler_end_unstarted(WfScheduler *s, const WfRun *run,
+						   WfRunStatus status, int sqlstate,
+						   const char *message, Oid stopped_by,
+						   const char *reason, bool parent_stops)
+{
+	const WfPlan *plan = wf_plan_get(run->package_id, run->version);
+	WfRecord   *record = wf_history_read_record(run->run_id);
+	WfRunOutcome outcome = {
+		.run_id = run->run_id,
+		.status = status,
+		.finished_at = GetCurrentTimestamp(),
+		.sqlstate = sqlstate,
+		.message = message,
+		.stopped_by = stopped_by,
+		.stop_reason = reason
+	};
+	int			i;
+
+	for (i = 0; i < plan->nsteps; i++)
+	{
+		WfStepOutcome step = {.run_id = run->run_id, .step = i, .rows = -1,
+		.status = WF_STEP_SKIPPED};
+
+		if (wf_history_find_outcome(record, i, 0) != NULL ||
+			wf_history_find_outcome(record, i, 1) != NULL)
+			continue;
+		step.reason = plan->steps[i].disabled ? WF_REASON_DISABLED :
+			status == WF_RUN_CANCELLED ? WF_REASON_CANCELLED :
+			WF_REASON_PACKAGE_FAILED;
+		wf_history_insert_step_outcome(&step);
+	}
+	wf_history_end_run(run, &outcome, parent_stops);
+	wf_scheduler_note_end(s, run->run_id,
+						  run->parent_run_id == 0 ? run->package_id : 0);
+}
+
 /* Commit, then hand out and wake. */
 static void
 finish_turn(WfScheduler *s)

@@ -52,7 +52,6 @@
 #include "utils/timestamp.h"
 
 #include "capture.h"
-#include "control.h"
 #include "guc.h"
 #include "local_sql.h"
 #include "session.h"
@@ -96,7 +95,6 @@ static void execute_and_commit(const WfStepCall *call, bool in_transaction,
 							   WfLocalResult *result);
 static bool has_settings(const WfStepCall *call);
 static void apply_settings(const WfStepCall *call);
-static int64 start_job(const WfStepCall *call, WfLocalResult *result);
 static void store_result(const char *variable, const WfLocalResult *result);
 static void at_step_timeout(void);
 static void check_constraints(void);
@@ -201,8 +199,8 @@ execute_and_commit(const WfStepCall *call, bool in_transaction,
 	in_statement = true;
 	if (call->query != NULL)
 		wf_local_sql_execute(call->query, true, result);
-	else if (step->kind == WF_KIND_JOB)
-		outcome->remote_run_id = start_job(call, result);
+	else if (call->perform != NULL)
+		outcome->remote_run_id = call->perform(call);
 	else
 		wf_local_sql_execute(step->command, step->atomic, result);
 	in_statement = false;
@@ -253,30 +251,6 @@ apply_settings(const WfStepCall *call)
 							  psprintf(INT64_FORMAT, step->lock_timeout_ms),
 							  &saved_settings);
 	wf_session_commit_own();
-}
-
-/* Execute a job step: ask the agent here to start a package. */
-static int64
-start_job(const WfStepCall *call, WfLocalResult *result)
-{
-	const WfPlanStep *step = &call->plan->steps[call->step];
-	Jsonb	   *variables;
-	int64		run_id;
-
-	if (step->variables != NULL)
-	{
-		wf_local_sql_execute(wf_variables_query(step, call->variables), true,
-							 result);
-		variables = result->row;
-	}
-	else
-		variables = wf_control_variables_for(step->command, call->variables);
-	PushActiveSnapshot(GetTransactionSnapshot());
-	run_id = wf_control_start(step->command, variables);
-	PopActiveSnapshot();
-	result->rows = -1;
-	result->row = NULL;
-	return run_id;
 }
 
 /* Keep the first row of the last statement in a variable. */

@@ -14,7 +14,9 @@
 #include "plan.h"
 
 /* One attempt of a step. */
-typedef struct WfStepCall
+typedef struct WfStepCall WfStepCall;
+
+struct WfStepCall
 {
 	int64		run_id;
 	const WfPlan *plan;
@@ -30,7 +32,10 @@ typedef struct WfStepCall
 	const char *error_message;
 	const char *query;			/* execute this instead of the step's command;
 								 * its first row is the result */
-} WfStepCall;
+	int64		(*perform) (const WfStepCall *call);	/* call this instead, in
+														 * the transaction; gives
+														 * a run, or 0 */
+};
 
 /* The attempt in progress in this process, NULL outside one: what run_id()
  * and its like read. */

@@ -33,6 +33,9 @@ extern void wf_variables_check_required(const WfPlan *plan, Jsonb *given);
  */
 extern char *wf_variables_query(const WfPlanStep *step, Jsonb *variables);
 
+/* A value as workflow.variable() gives it; NULL for JSON null. */
+extern char *wf_variables_value_text(const JsonbValue *value);
+
 /* The first key that the plan does not declare as a variable, or NULL. */
 extern char *wf_variables_undeclared(const WfPlan *plan, Jsonb *given);
 

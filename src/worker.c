@@ -39,6 +39,7 @@
 #include "guc.h"
 #include "history.h"
 #include "inline.h"
+#include "job.h"
 #include "machine.h"
 #include "plan.h"
 #include "session.h"
@@ -281,6 +282,8 @@ execute_step(WfEntry *entry)
 	MemoryContextSwitchTo(entry_context);
 	entry->started_at = GetCurrentTimestamp();
 	begin_call(entry, &call);
+	if (call.plan->steps[call.step].kind == WF_KIND_JOB)
+		call.perform = wf_job_start;
 
 	if (!wf_session_execute(&call, false, write_outcome, NULL, &outcome))
 	{
