@@ -49,6 +49,7 @@ PGXS := $(shell $(PG_CONFIG) --pgxs)
 include $(PGXS)
 
 PROVE_FLAGS += -I test/perl
+
 $(OBJS): $(wildcard src/*.h) workflow.control
 
 clean: clean-machine

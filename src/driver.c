@@ -703,6 +703,7 @@ give_back_sessions(WfScheduler *s, WfDrivenRun *r, int32 step)
 	s->reserved -= r->sessions[step].added;
 	r->reserved -= r->sessions[step].added;
 	r->used -= r->sessions[step].drawn;
+	s->given_back |= r->sessions[step].drawn > 0;
 	memset(&r->sessions[step], 0, sizeof(ChildSessions));
 }
 
@@ -994,6 +995,7 @@ release(WfScheduler *s, WfDrivenRun *r)
 		dlist_delete(&r->dirty_link);
 	if (r->parent == NULL)
 		s->reserved -= r->reserved;
+	s->given_back = true;
 	(void) dshash_delete_key(s->live, &r->run_id);
 	wf_area_free(s->area, &machine);
 	wf_area_free(s->area, &steps);
