@@ -36,10 +36,10 @@ SHLIB_LINK_INTERNAL = $(libpq)
 # No bitcode: there is nothing here that JIT could inline.
 override with_llvm = no
 
-REGRESS_OPTS = --temp-instance=./tmp_check --temp-config=test/workflow.conf
+REGRESS_OPTS = --temp-instance=./tmp_check --temp-config=test/workflow.conf \
+	--no-locale --encoding=UTF8
 TAP_TESTS = 1
 PROVE_TESTS = test/t/*.pl
-PROVE_FLAGS = -I test/perl
 export TEMP_CONFIG = $(CURDIR)/test/workflow.conf
 
 EXTRA_CLEAN = tmp_check test/tmp_check
@@ -47,6 +47,8 @@ EXTRA_CLEAN = tmp_check test/tmp_check
 PG_CONFIG ?= pg_config
 PGXS := $(shell $(PG_CONFIG) --pgxs)
 include $(PGXS)
+
+PROVE_FLAGS += -I test/perl
 
 $(OBJS): $(wildcard src/*.h) workflow.control
 

@@ -4,7 +4,7 @@ SET client_min_messages = warning;
 
 SELECT workflow.define_package('{"name": "p", "steps": [{"name": "a", "command": "SELECT 1"}]}');
 
--- every option, with its default
+-- the document comes back as it was given
 SELECT jsonb_pretty(workflow.package_definition('p'));
 
 -- Defining what is there already changes nothing: in other words, with
@@ -31,8 +31,7 @@ SELECT version, step, command
 FROM workflow.run_history JOIN workflow.step_history USING (run_id)
 WHERE run_id = :run;
 
--- Going back to the first definition made another version, and a start of
--- it within one transaction freezes it.
+-- A start freezes the version at once, for its own transaction, too.
 BEGIN;
 SELECT workflow.start_job('p') > 0 AS started;
 SELECT workflow.define_package('{"name": "p", "steps": [{"name": "c", "command": "SELECT 3"}]}') AS version;

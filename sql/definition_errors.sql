@@ -99,6 +99,10 @@ SELECT try_step('{"command": "SELEKT 1"}');
 SELECT try_step('{"command": ["SELECT 1;", "SELECT (2"]}');
 SELECT try_step('{"command": "SELECT ''x"}');
 
+\set VERBOSITY default
+SELECT workflow.define_package('{"name": "err", "steps": [{"name": "a", "command": ["SELECT 1;", "SELECT", "  FROM x WHERE (2"]}]}');
+\set VERBOSITY terse
+
 -- options that this version does not carry out: accepted with their default
 -- as value, else refused, by name
 SELECT try_step('{"join_transaction": true}');

@@ -17,7 +17,7 @@ SELECT p.oid::regprocedure::text AS function, p.prorettype::regtype AS result,
 	   obj_description(p.oid, 'pg_proc') IS NOT NULL AS described
 FROM pg_proc AS p
 WHERE pronamespace = 'workflow'::regnamespace
-ORDER BY 1 COLLATE "C";
+ORDER BY p.oid::regprocedure::text COLLATE "C";
 
 -- views and their columns
 SELECT c.relname, attname, atttypid::regtype
@@ -25,12 +25,16 @@ FROM pg_class AS c JOIN pg_attribute ON attrelid = c.oid AND attnum > 0
 WHERE relnamespace = 'workflow'::regnamespace AND relkind = 'v'
 ORDER BY c.relname COLLATE "C", attnum;
 
--- Everything is described; views are security barriers.
+-- Everything is described but the sequences of identity columns; the views
+-- that have something to hide are security barriers.
 SELECT c.relname, relkind
 FROM pg_class AS c
 WHERE relnamespace = 'workflow'::regnamespace AND relkind <> 'i'
   AND (obj_description(c.oid, 'pg_class') IS NULL
-	   OR (relkind = 'v'
+	   AND NOT EXISTS (SELECT FROM pg_depend
+					   WHERE (classid, objid) = ('pg_class'::regclass, c.oid)
+						 AND deptype = 'i' AND relkind = 'S')
+	   OR (relkind = 'v' AND relname <> 'agent'
 		   AND NOT coalesce('security_barrier=true' = ANY (reloptions), false)));
 
 -- Tables: no trigger, rule, policy, foreign key; no partial index or index on
@@ -72,7 +76,7 @@ WHERE extname = 'workflow'
 ORDER BY c::regclass::text COLLATE "C";
 
 -- the settings
-SELECT name, setting, unit, context, vartype, min_val
+SELECT name, boot_val, unit, context, vartype, min_val
 FROM pg_settings
 WHERE name LIKE 'workflow.%'
 ORDER BY name COLLATE "C";

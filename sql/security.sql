@@ -8,6 +8,17 @@ CREATE ROLE regress_workflow_nologin;
 CREATE TABLE seen (package text, cur name, ses name, usr name, role text);
 GRANT INSERT ON seen TO PUBLIC;
 
+-- the error of a command, without the numbers of runs
+CREATE FUNCTION try(command text) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+	result text;
+BEGIN
+	EXECUTE command INTO result;
+	RETURN coalesce(result, 'null');
+EXCEPTION WHEN OTHERS THEN
+	RETURN SQLSTATE || ': ' || regexp_replace(SQLERRM, '\d+', 'N');
+END $$;
+
 -- PUBLIC has no rights on the schema
 SET ROLE regress_workflow_outsider;
 SELECT workflow.define_package('{"name": "sec", "steps": [{"name": "a", "command": "SELECT 1"}]}');
@@ -66,7 +77,7 @@ SELECT workflow.define_package($$ {
   ]} $$);
 SELECT workflow.start_job('sec_escape') AS escape \gset
 SELECT workflow.wait_for_job(:escape, '60s');
-SELECT step, status, sqlstate, message
+SELECT step, status, sqlstate
 FROM workflow.step_history WHERE package = 'sec_escape' ORDER BY step;
 RESET ROLE;
 
@@ -76,8 +87,11 @@ SELECT count(*) FROM workflow.run_history WHERE package LIKE 'sec%';
 SELECT count(*) FROM workflow.step_history WHERE package LIKE 'sec%';
 SELECT count(*) FROM workflow.activity WHERE package LIKE 'sec%';
 SELECT workflow.start_job('sec');
-SELECT workflow.stop_job(:run);
-SELECT workflow.wait_for_job(:run, '60s');
+SELECT try('SELECT workflow.stop_job(' || :run || ')');
+SELECT try('SELECT workflow.wait_for_job(' || :run || ')');
+SELECT workflow.run_step(:run, 0);
+SELECT workflow.run_state(:run);
+SELECT workflow.step_states(:run);
 SELECT workflow.package_definition('sec');
 SELECT workflow.define_package('{"name": "sec", "steps": [{"name": "a", "command": "SELECT 1"}]}');
 SELECT count(*) FROM workflow.run;
@@ -92,6 +106,7 @@ CREATE FUNCTION pg_temp.leak(text) RETURNS bool COST 0.0000001 LANGUAGE plpgsql
 AS $$ BEGIN RAISE NOTICE 'leaked %', $1; RETURN true; END $$;
 SELECT count(*) FROM workflow.run_history WHERE pg_temp.leak(package) AND package LIKE 'sec%';
 SELECT count(*) FROM workflow.step_history WHERE pg_temp.leak(command) AND package LIKE 'sec%';
+DROP FUNCTION pg_temp.leak;
 RESET ROLE;
 
 -- members of the owner, and of pg_monitor, see
@@ -104,6 +119,7 @@ SET ROLE regress_workflow_monitor;
 SELECT DISTINCT package FROM workflow.run_history WHERE package LIKE 'sec%' ORDER BY package;
 SELECT count(*) > 0 AS sees_steps FROM workflow.step_history WHERE package = 'sec';
 SELECT workflow.start_job('sec');
+SELECT try('SELECT workflow.stop_job(' || :run || ')');
 RESET ROLE;
 
 -- a child runs as its own owner, and the parent's owner must be allowed to
@@ -146,4 +162,17 @@ RESET ROLE;
 
 REVOKE USAGE ON SCHEMA workflow
 	FROM regress_workflow_owner, regress_workflow_other, regress_workflow_monitor, regress_workflow_nologin;
+DROP FUNCTION try;
+DROP OWNED BY regress_workflow_owner;
+DROP ROLE regress_workflow_owner, regress_workflow_other, regress_workflow_monitor,
+	regress_workflow_outsider, regress_workflow_nologin;
+
+-- What roles leave behind that are gone: history, and packages that cannot
+-- run any more, also if a worker of the role is still there.
+SELECT package, status, count(*), count(DISTINCT requested_by) > 0 AS requested
+FROM workflow.run_history WHERE package = 'sec'
+GROUP BY package, status;
+SELECT workflow.start_job('sec') AS gone \gset
+SELECT workflow.wait_for_job(:gone, '60s');
+SELECT * FROM seen;
 DROP TABLE seen;

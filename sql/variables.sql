@@ -84,7 +84,6 @@ SELECT workflow.run_id(), workflow.step_name(), workflow.variables();
 SELECT workflow.variable('day');
 SET workflow.variables = '{"day": "forged"}';
 SELECT workflow.variable('day'), workflow.run_id();
-RESET workflow.variables;
 
 -- large, and many
 SELECT workflow.define_package(jsonb_build_object('name', 'var_large',

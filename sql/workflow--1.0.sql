@@ -552,7 +552,7 @@ SELECT r.run_id,
     r.version,
     COALESCE(workflow.status_name(o.status), s.status) AS status,
     COALESCE(o.failed_steps, s.failed_steps) AS failed_steps,
-    r.requested_by::regrole AS requested_by,
+    pg_catalog.pg_get_userbyid(r.requested_by) AS requested_by,
     r.requested_at,
     COALESCE(o.started_at, s.started_at) AS started_at,
     COALESCE(o.finished_at, s.finished_at) AS finished_at,
@@ -564,7 +564,7 @@ SELECT r.run_id,
     COALESCE(NULLIF(v.document -> 'variables', 'null'), '{}') || COALESCE(r.variables, '{}')
         || COALESCE(o.variables, '{}') AS variables,
     r.request_key,
-    o.stopped_by::regrole AS stopped_by,
+    pg_catalog.pg_get_userbyid(o.stopped_by) AS stopped_by,
     o.stop_reason
 FROM workflow.run r
 LEFT JOIN workflow.run_outcome o ON o.run_id = r.run_id

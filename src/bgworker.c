@@ -23,7 +23,8 @@
 
 #include "bgworker.h"
 
-/* Settings that a database or role could otherwise turn against us. */
+/* Settings that a database or role could otherwise turn against us; the first
+ * one also counts for workers. */
 static const char *const own_settings[][2] = {
 	{"role", "none"},
 	{"search_path", "pg_catalog, pg_temp"},
@@ -118,9 +119,9 @@ wf_bgworker_setup(bool worker)
 
 	/* a SIGHUP before this point was lost */
 	ConfigReloadPending = true;
-	if (worker)
-		return;
-	for (i = 0; i < (int) lengthof(own_settings); i++)
+
+	/* a worker keeps what is meant for its role's sessions, but not a role */
+	for (i = 0; i < (worker ? 1 : (int) lengthof(own_settings)); i++)
 		SetConfigOption(own_settings[i][0], own_settings[i][1],
 						PGC_SUSET, PGC_S_OVERRIDE);
 }

@@ -710,6 +710,7 @@ release(WfScheduler *s, WfDrivenRun *r)
 		dlist_delete(&r->dirty_link);
 	if (r->parent == NULL)
 		s->reserved -= r->reserved;
+	s->given_back = true;
 	(void) dshash_delete_key(s->live, &r->run_id);
 	wf_area_free(s->area, &machine);
 	wf_area_free(s->area, &steps);

@@ -294,6 +294,7 @@ wf_driver_give_back_sessions(WfScheduler *s, WfDrivenRun *r, int32 step)
 	s->reserved -= r->sessions[step].added;
 	r->reserved -= r->sessions[step].added;
 	r->used -= r->sessions[step].drawn;
+	s->given_back |= r->sessions[step].drawn > 0;
 	memset(&r->sessions[step], 0, sizeof(ChildSessions));
 }
 

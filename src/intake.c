@@ -52,6 +52,7 @@ wf_intake_receive(WfScheduler *s)
 
 	while (wf_command_receive(s->database, &command))
 	{
+		s->busy = true;
 		switch (command.kind)
 		{
 			case WF_COMMAND_START:

@@ -38,6 +38,7 @@ wf_reaper_done(WfScheduler *s)
 
 	while ((entry = wf_entry_next_done(s->database)) >= 0)
 	{
+		s->busy = true;
 		if (s->database->entries[entry].kind == WF_ENTRY_RUN)
 			reap_run(s, entry);
 		else if (s->database->entries[entry].kind == WF_ENTRY_STEP)

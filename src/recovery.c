@@ -10,7 +10,8 @@
  * command about one of them can be on its way any more.
  *
  * The horizon (the lowest run that may be open) is moved at most every ten
- * seconds, when something ended, so an idle server sees no transaction.  It
+ * seconds, in a turn that has other things to do, so an idle server sees no
+ * transaction.  It
  * never passes a run that some backend has numbered and not yet reported: the
  * highest known run is taken, then the backends' notices are read, then the
  * ring is emptied, then the runs in hand are listed, in this order.

@@ -212,6 +212,7 @@ take_turn(WfScheduler *s)
 {
 	int64		limit = 0;
 
+	s->busy = false;
 	MemoryContextSwitchTo(s->turn);
 	ResetLatch(MyLatch);
 	if (wf_bgworker_interrupts())
@@ -227,9 +228,13 @@ take_turn(WfScheduler *s)
 	wf_reaper_judge(s);
 	fire_timers(s);
 	wf_intake_look_for_untold(s);
-	wf_intake_admit(s);
-	wf_driver_carry_on(s);
-	if (limit > 0)
+	do
+	{
+		s->given_back = false;
+		wf_intake_admit(s);
+		wf_driver_carry_on(s);
+	} while (s->given_back);
+	if (limit > 0 && s->busy)
 		wf_recovery_move_horizon(s, limit);
 	finish_turn(s);
 }

@@ -68,6 +68,7 @@ typedef struct WfScheduler
 	bool		retry_soon;		/* some wait for a lock that nobody tells of */
 	dlist_head	dirty;			/* driven runs with something to do */
 	int			reserved;		/* sessions that driven runs may need at once */
+	bool		given_back;		/* some of them were, since runs were admitted */
 	int			running_inline; /* entries handed out for the inline driver */
 
 	/* this turn's, in `turn` */
@@ -79,6 +80,7 @@ typedef struct WfScheduler
 	int64		horizon;
 	TimestampTz horizon_at;
 	bool		horizon_stale;	/* something ended since */
+	bool		busy;			/* this turn took something in */
 } WfScheduler;
 
 /* The extension is not (any more) in the database: end the process. */

@@ -70,8 +70,8 @@ FROM workflow.run_history
 WHERE run_id IN (:good, :bad)
 UNION ALL
 SELECT 'steps of run ' || run_id,
-	   string_agg(concat_ws(' ', step, status, reason), E'\n' ORDER BY step),
-	   concat_ws(E'\n', 'by_branch succeeded', 'by_bucket succeeded',
+	   string_agg(concat_ws(' ', step, status, reason), ', ' ORDER BY step),
+	   concat_ws(', ', 'by_branch succeeded', 'by_bucket succeeded',
 				 'by_teller succeeded',
 				 CASE run_id WHEN :good THEN 'check succeeded'
 				 ELSE 'check failed' END,
@@ -96,7 +96,8 @@ SELECT 'the index of pgbench_accounts is valid, and alone',
 		FROM pg_index WHERE indrelid = 'pgbench_accounts'::regclass),
 	   'pgbench_accounts_pkey true';
 
-SELECT what, direct, CASE WHEN result = direct THEN 'ok' ELSE result END AS workflow
+SELECT what, CASE WHEN length(direct) > 48 THEN left(direct, 45) || '...' ELSE direct END AS direct,
+	   CASE WHEN result = direct THEN 'ok' ELSE 'DIFFERS: ' || coalesce(result, 'nothing') END AS workflow
 FROM comparison;
 
 DO $$

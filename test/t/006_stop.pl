@@ -107,7 +107,7 @@ is(scalar_query($node, "BEGIN; SELECT workflow.stop_job($run); ROLLBACK"),
 	't', 'a run that waits for a lock is stopped');
 is(status($run), "cancelled|$me||t", 'it is cancelled, not only at the commit');
 is( steps($run),
-	'a succeeded, b cancelled, c waiting cancelled, d waiting cancelled',
+	'a succeeded, b cancelled, c skipped cancelled, d skipped cancelled',
 	'what had not started does not start');
 is(effects($run), 1, 'what was committed before stays');
 is(scalar_query($node, $locks), 0, 'nobody waits for the lock any more');
@@ -149,7 +149,7 @@ is(scalar_query($node, "SELECT workflow.stop_job($run, 'all of it')"),
 	't', 'a run with a child is stopped');
 is(status($run), "cancelled|$me|all of it|t", 'it is cancelled');
 is( steps($run),
-	'block cancelled, child cancelled, end waiting cancelled',
+	'block cancelled, child cancelled, end skipped cancelled',
 	'all its steps are');
 is( scalar_query(
 		$node, qq{

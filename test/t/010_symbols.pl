@@ -7,7 +7,9 @@ use warnings;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
-my @lines = split /\n/, `nm -D --defined-only '$ENV{WORKFLOW_LIBRARY}'`;
+my $pkglibdir = `pg_config --pkglibdir`;
+chomp $pkglibdir;
+my @lines = split /\n/, `nm -D --defined-only '$pkglibdir/workflow.so'`;
 is($?, 0, 'nm reads the library');
 
 my @symbols = map { (split)[2] } @lines;
