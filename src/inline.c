@@ -135,6 +135,7 @@ begin(InlineRun *r)
 {
 	MemoryContext old = CurrentMemoryContext;
 
+	SetCurrentStatementStartTimestamp();	/* now() in the first step */
 	StartTransactionCommand();
 	r->in_transaction = true;
 	MemoryContextSwitchTo(old);

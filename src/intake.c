@@ -19,6 +19,7 @@
 
 #include "access/twophase.h"
 #include "miscadmin.h"
+#include "storage/procarray.h"
 #include "utils/timestamp.h"
 
 #include "area.h"
@@ -202,32 +203,40 @@ wf_intake_start_due(WfScheduler *s, const WfTimer *timer)
  *		prepared when they had started them, and those for which the ring had
  *		no place.  They are found in the table.  Whether there are prepared
  *		transactions is asked first, so that the last of them to commit is not
- *		missed.
+ *		missed; and the note of them is taken before that, so that one that
+ *		comes meanwhile stays noted.
  */
 void
 wf_intake_look_for_untold(WfScheduler *s)
 {
 	int64		missed;
-	bool		any_prepared;
+	int64		prepared;
 
 	LWLockAcquire(&s->database->lock, LW_EXCLUSIVE);
 	missed = s->database->missed_run;
 	s->database->missed_run = 0;
+	prepared = s->database->prepared_run;
+	s->database->prepared_run = 0;
 	LWLockRelease(&s->database->lock);
-	if (missed == 0 && s->database->prepared_run == 0)
+	if (missed == 0 && prepared == 0)
 		return;
 
-	any_prepared = any_prepared_transaction();
-	wf_recovery_scan(s);
-	if (!any_prepared)
+	if (prepared != 0 && any_prepared_transaction())
 	{
 		LWLockAcquire(&s->database->lock, LW_EXCLUSIVE);
-		s->database->prepared_run = 0;
+		if (s->database->prepared_run == 0 ||
+			prepared < s->database->prepared_run)
+			s->database->prepared_run = prepared;
 		LWLockRelease(&s->database->lock);
 	}
+	wf_recovery_scan(s);
 }
 
-/* True if this database has a prepared transaction. */
+/*
+ * any_prepared_transaction
+ *		True if this database has a prepared transaction.  The PGPROC of one
+ *		that has ended keeps its number until it is used again.
+ */
 static bool
 any_prepared_transaction(void)
 {
@@ -239,7 +248,8 @@ any_prepared_transaction(void)
 		PGPROC	   *proc = wf_proc(i);
 
 		if (TransactionIdIsValid(proc->xid) &&
-			proc->databaseId == MyDatabaseId)
+			proc->databaseId == MyDatabaseId &&
+			TransactionIdIsInProgress(proc->xid))
 			return true;
 	}
 	return false;

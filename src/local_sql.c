@@ -63,6 +63,7 @@ wf_local_sql_execute(const char *sql, bool atomic, WfLocalResult *result)
 		if (!atomic && result->statement > 0)
 		{
 			CommitTransactionCommand();
+			SetCurrentStatementStartTimestamp();
 			StartTransactionCommand();
 		}
 		result->statement++;

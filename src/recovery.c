@@ -170,7 +170,9 @@ wf_recovery_horizon_limit(WfScheduler *s)
 		limit = Min(limit, (int64) run);
 	}
 	pg_memory_barrier();
-	return limit;
+
+	/* a backend that has just prepared noted it before it forgot its own */
+	return s->database->prepared_run != 0 ? 0 : limit;
 }
 
 /*
