@@ -38,7 +38,7 @@ SELECT workflow.define_package($$ {
   ]} $$);
 CALL execute('run_success');
 SELECT * FROM effect ORDER BY what;
-SELECT package, version, status, failed_steps, requested_by = current_user::regrole AS requested_by_me,
+SELECT package, version, status, failed_steps, requested_by = current_user AS requested_by_me,
 	   root_run_id = run_id AS is_root, parent_run_id, parent_step, error_path, sqlstate, message,
 	   variables, stopped_by, stop_reason,
 	   requested_at <= started_at AND started_at <= finished_at AS in_order,
