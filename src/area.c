@@ -6,6 +6,7 @@
  * A process keeps its mapping until it finds that another scheduler has made
  * a new area.  Allocations never throw: what does not fit is left out, and
  * whoever looks for it finds nothing (an error text) or reads the table.
+ * While there is no scheduler there may be no area (NULL): nothing fits then.
  *
  *-------------------------------------------------------------------------
  */
@@ -71,11 +72,20 @@ wf_area_attach(WfDatabase *database)
 	return attached;
 }
 
+/* See area.h. */
+uint64
+wf_area_generation(void)
+{
+	return attached_generation;
+}
+
 static dsa_pointer
 put(dsa_area *area, const void *data, Size size)
 {
-	dsa_pointer pointer = dsa_allocate_extended(area, size, DSA_ALLOC_NO_OOM);
+	dsa_pointer pointer = InvalidDsaPointer;
 
+	if (area != NULL)
+		pointer = dsa_allocate_extended(area, size, DSA_ALLOC_NO_OOM);
 	if (DsaPointerIsValid(pointer))
 		memcpy(dsa_get_address(area, pointer), data, size);
 	return pointer;
@@ -93,7 +103,7 @@ wf_area_put_text(dsa_area *area, const char *text)
 char *
 wf_area_get_text(dsa_area *area, dsa_pointer pointer)
 {
-	return DsaPointerIsValid(pointer) ?
+	return area != NULL && DsaPointerIsValid(pointer) ?
 		pstrdup(dsa_get_address(area, pointer)) : NULL;
 }
 
@@ -111,7 +121,7 @@ wf_area_get_jsonb(dsa_area *area, dsa_pointer pointer)
 	Jsonb	   *shared;
 	Jsonb	   *copy;
 
-	if (!DsaPointerIsValid(pointer))
+	if (area == NULL || !DsaPointerIsValid(pointer))
 		return NULL;
 	shared = dsa_get_address(area, pointer);
 	copy = palloc(VARSIZE(shared));
@@ -128,6 +138,8 @@ wf_area_put_error(dsa_area *area, const char *path, const char *message)
 	dsa_pointer pointer;
 	WfSharedError *error;
 
+	if (area == NULL)
+		return InvalidDsaPointer;
 	pointer = dsa_allocate_extended(area, offsetof(WfSharedError, text) +
 									path_length + message_length,
 									DSA_ALLOC_NO_OOM);
@@ -151,7 +163,7 @@ wf_area_get_error(dsa_area *area, dsa_pointer pointer, char **path,
 	WfSharedError *error;
 
 	*path = *message = NULL;
-	if (!DsaPointerIsValid(pointer))
+	if (area == NULL || !DsaPointerIsValid(pointer))
 		return;
 	error = dsa_get_address(area, pointer);
 	if (error->path_length > 0)

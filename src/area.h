@@ -22,6 +22,8 @@ extern dsa_area *wf_area_create(WfDatabase *database);
 /* This process' mapping of it, attached to when first needed; NULL if there
  * is no scheduler. */
 extern dsa_area *wf_area_attach(WfDatabase *database);
+/* Which scheduler made the area that this process attached to last. */
+extern uint64 wf_area_generation(void);
 
 /*
  * Put things into the area, and copy them out into the current context.

@@ -40,6 +40,8 @@
 #include "wakeup.h"
 
 #define STOP_PATIENCE_MS	10000
+/* When to see whether another scheduler has to be asked. */
+#define ASK_AGAIN_MS		1000
 
 PG_FUNCTION_INFO_V1(wf_start_job);
 PG_FUNCTION_INFO_V1(wf_stop_job);
@@ -88,6 +90,8 @@ static void lock_package(const char *name, WfPackageRow *package);
 static void warn_if_agent_is_down(void);
 static void read_run(int64 run_id, WfRun *run);
 static WfDatabase *running_agent(void);
+static bool stop(int64 run_id, const char *reason, bool force, bool alone,
+				 WfRunOutcome *outcome);
 static void send_stop(WfDatabase *database, int64 run_id, const char *reason,
 					  bool force);
 static void warn_of_backend(WfDatabase *database, int64 run_id);
@@ -408,7 +412,6 @@ wf_stop_job(PG_FUNCTION_ARGS)
 {
 	WfRun		run;
 	WfRunOutcome outcome;
-	WfDatabase *database;
 	int64		run_id;
 
 	wf_shmem_require();
@@ -426,17 +429,44 @@ wf_stop_job(PG_FUNCTION_ARGS)
 				 errmsg("cannot stop run " INT64_FORMAT " in the transaction that started it",
 						run_id),
 				 errhint("Roll the transaction back.")));
-	database = running_agent();
-	send_stop(database, run_id, PG_ARGISNULL(1) ? NULL :
+	if (!stop(run_id, PG_ARGISNULL(1) ? NULL :
 			  text_to_cstring(PG_GETARG_TEXT_PP(1)),
-			  !PG_ARGISNULL(2) && PG_GETARG_BOOL(2));
-	if (!wf_wait_for_end(run_id, STOP_PATIENCE_MS, wf_wait_is_whole_statement(fcinfo),
-					  &outcome))
+			  !PG_ARGISNULL(2) && PG_GETARG_BOOL(2),
+			  wf_wait_is_whole_statement(fcinfo), &outcome))
 	{
-		warn_of_backend(database, run_id);
+		warn_of_backend(running_agent(), run_id);
 		PG_RETURN_BOOL(true);
 	}
 	PG_RETURN_BOOL(outcome.status == WF_RUN_CANCELLED);
+}
+
+/*
+ * stop
+ *		Ask for the end of a run, and wait for it a while.  What a scheduler
+ *		had not taken in when it left is lost, so its successor is asked again.
+ */
+static bool
+stop(int64 run_id, const char *reason, bool force, bool alone,
+	 WfRunOutcome *outcome)
+{
+	uint64		asked = 0;
+	int			waited;
+
+	for (waited = 0; waited < STOP_PATIENCE_MS; waited += ASK_AGAIN_MS)
+	{
+		WfDatabase *database = wf_database_find(MyDatabaseId);
+
+		if (asked == 0 || (database != NULL && database->ready &&
+						   database->generation != asked))
+		{
+			database = running_agent();
+			asked = database->generation;
+			send_stop(database, run_id, reason, force);
+		}
+		if (wf_wait_for_end(run_id, ASK_AGAIN_MS, alone, outcome))
+			return true;
+	}
+	return false;
 }
 
 /* The agent of this database; ERROR 57P03 if it is not there. */
@@ -480,6 +510,9 @@ static bool
 ask(int64 run_id, char what)
 {
 	WfRun		run;
+	WfDatabase *database;
+	uint64		generation;
+	bool		done;
 	Asked		asked = {.what = what};
 	WfCommand	command = {
 		.kind = what == WF_ASKED_PAUSE ? WF_COMMAND_PAUSE : WF_COMMAND_RESUME,
@@ -499,8 +532,16 @@ ask(int64 run_id, char what)
 	if (what == WF_ASKED_RESUME &&
 		wf_history_last_command(run_id, &asked.xid) != WF_ASKED_PAUSE)
 		return false;
-	send_command(running_agent(), &command);
-	if (!wf_wait_for(run_id, -1, is_asked, &asked) || asked.ended)
+	do
+	{
+		database = running_agent();
+		generation = database->generation;
+		send_command(database, &command);
+		while (!(done = wf_wait_for(run_id, ASK_AGAIN_MS, is_asked, &asked)) &&
+			   (database->generation == generation || !database->ready))
+			;
+	} while (!done);
+	if (asked.ended)
 		return false;
 	wf_wait_acknowledge(asked.xid);
 	return true;
@@ -530,8 +571,8 @@ send_stop(WfDatabase *database, int64 run_id, const char *reason, bool force)
 		.force = force
 	};
 
-	if (area != NULL)
-		command.reason = wf_area_put_text(area, reason);
+	command.reason = wf_area_put_text(area, reason);
+	command.generation = wf_area_generation();
 	send_command(database, &command);
 }
 
@@ -561,7 +602,8 @@ warn_of_backend(WfDatabase *database, int64 run_id)
 	{
 		WfEntry    *e = &database->entries[i];
 
-		if (e->state == WF_ENTRY_TAKEN && e->run_id == run_id)
+		if (e->state == WF_ENTRY_TAKEN && e->run_id == run_id &&
+			e->slot >= 0)
 			pid = wf_shared->slots[e->slot].pid;
 	}
 	LWLockRelease(&database->lock);
@@ -616,6 +658,7 @@ wf_control_ask_to_stop(int64 run_id, const char *reason)
 	if (area == NULL)
 		return;
 	command.reason = wf_area_put_text(area, reason);
+	command.generation = wf_area_generation();
 	(void) wf_command_send(database, &command);
 }
 

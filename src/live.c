@@ -18,6 +18,7 @@
 #include "live.h"
 
 static dshash_table *attached = NULL;
+static dsa_area *attached_area = NULL;	/* where it is */
 static uint64 attached_generation = 0;
 
 static void parameters(dshash_parameters *p);
@@ -44,7 +45,8 @@ wf_live_create(WfDatabase *database, dsa_area *area)
 
 	parameters(&p);
 	attached = dshash_create(area, &p, NULL);
-	attached_generation = database->generation;
+	attached_area = area;
+	attached_generation = wf_area_generation();
 	MemoryContextSwitchTo(old);
 	LWLockAcquire(&database->lock, LW_EXCLUSIVE);
 	database->live = dshash_get_hash_table_handle(attached);
@@ -60,7 +62,7 @@ wf_live_attach(WfDatabase *database)
 	MemoryContext old;
 	dshash_parameters p;
 
-	if (attached != NULL && attached_generation != database->generation)
+	if (attached != NULL && attached_generation != wf_area_generation())
 	{
 		dshash_detach(attached);
 		attached = NULL;		/* it went away with its area */
@@ -71,7 +73,8 @@ wf_live_attach(WfDatabase *database)
 	old = MemoryContextSwitchTo(TopMemoryContext);
 	parameters(&p);
 	attached = dshash_attach(area, &p, database->live, NULL);
-	attached_generation = database->generation;
+	attached_area = area;
+	attached_generation = wf_area_generation();
 	MemoryContextSwitchTo(old);
 	return attached;
 }
@@ -79,7 +82,8 @@ wf_live_attach(WfDatabase *database)
 /*
  * wf_live_copy
  *		A copy of a live run.  Its plan is looked up before the machine is
- *		copied, since nothing may read a table under the locks.
+ *		copied, since nothing may read a table under the locks.  The area is
+ *		not attached to anew meanwhile: the table would go with the old one.
  */
 WfLiveCopy *
 wf_live_copy(WfDatabase *database, int64 run_id)
@@ -102,8 +106,7 @@ wf_live_copy(WfDatabase *database, int64 run_id)
 	copy = palloc0(sizeof(WfLiveCopy));
 	copy->run_id = run_id;
 	copy->plan = wf_plan_get(package_id, version);
-	if (copy->plan == NULL ||
-		!copy_run(table, wf_area_attach(database), copy))
+	if (copy->plan == NULL || !copy_run(table, attached_area, copy))
 		return NULL;
 	return copy;
 }

@@ -107,6 +107,8 @@ attach(WfDatabase *database)
 		database->pid = MyProcPid;
 		database->proc = wf_proc_number(MyProc);
 		database->generation++;
+		database->area = DSM_HANDLE_INVALID;
+		database->live = InvalidDsaPointer;
 		database->ready = false;
 	}
 	LWLockRelease(&database->lock);

@@ -145,7 +145,11 @@ initialize(void)
 	}
 }
 
-/* All entries free, all lists empty; the caller has the place to itself. */
+/*
+ * reset_database
+ *		All entries free, all lists empty; the caller has the place to itself.
+ *		Commands stay, but their texts have gone with the area.
+ */
 static void
 reset_database(WfDatabase *database)
 {
@@ -166,6 +170,8 @@ reset_database(WfDatabase *database)
 	}
 	database->done_head = database->done_tail = -1;
 	database->ndone = 0;
+	for (i = 0; i < WF_NCOMMANDS; i++)
+		database->commands[i].reason = InvalidDsaPointer;
 	database->area = DSM_HANDLE_INVALID;
 	database->live = InvalidDsaPointer;
 	database->queued = database->running = 0;
@@ -283,6 +289,8 @@ wf_command_send(WfDatabase *database, const WfCommand *command)
 							database->ncommands) % WF_NCOMMANDS;
 
 		database->commands[last] = *command;
+		if (command->generation != database->generation)
+			database->commands[last].reason = InvalidDsaPointer;
 		database->ncommands++;
 		sent = true;
 	}

@@ -190,6 +190,7 @@ typedef struct WfCommand
 	TimestampTz start_at;		/* START: not before; 0: at once */
 	bool		force;			/* STOP */
 	dsa_pointer reason;			/* STOP: text or invalid; given away */
+	uint64		generation;		/* of the area that has the reason */
 } WfCommand;
 
 typedef enum WfDatabaseState
@@ -302,8 +303,8 @@ extern void wf_launcher_wake(void);
 
 /*
  * Put a command into the ring and wake the scheduler.  False if the ring is
- * full; a START is then noted in missed_run, and that is as good.  Never
- * throws.
+ * full; a START is then noted in missed_run, and that is as good.  A reason
+ * in the area of an earlier scheduler is left out.  Never throws.
  */
 extern bool wf_command_send(WfDatabase *database, const WfCommand *command);
 /* Take the oldest command out: the scheduler. */

@@ -420,7 +420,11 @@ begin_call(WfEntry *entry, WfStepCall *call)
 	call->variables = wf_area_get_jsonb(wf_area_attach(my_database),
 										entry->variables);
 	if (call->variables == NULL)
-		call->variables = call->plan->variables;
+		ereport(ERROR,
+				(errcode(ERRCODE_OUT_OF_MEMORY),
+				 errmsg("out of shared memory"),
+				 errdetail("The variables of run " INT64_FORMAT " are not there.",
+						   entry->run_id)));
 	if (entry->run_status == 0)
 		return;
 	wf_area_get_error(wf_area_attach(my_database), entry->run_error, &path,
