@@ -602,8 +602,7 @@ warn_of_backend(WfDatabase *database, int64 run_id)
 	{
 		WfEntry    *e = &database->entries[i];
 
-		if (e->state == WF_ENTRY_TAKEN && e->run_id == run_id &&
-			e->slot >= 0)
+		if (e->state == WF_ENTRY_TAKEN && e->run_id == run_id)
 			pid = wf_shared->slots[e->slot].pid;
 	}
 	LWLockRelease(&database->lock);

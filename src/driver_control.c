@@ -135,7 +135,7 @@ wf_driver_cancel_step(WfScheduler *s, WfDrivenRun *r, const WfAction *action)
 	if (entry >= 0 && !wf_entry_cancel(s->database, entry, r->force))
 		return;					/* the worker will tell */
 	if (entry >= 0)
-		wf_entry_free(s->database, entry);
+		wf_reaper_free_entry(s, entry);
 	else
 	{
 		/* it waits for a free entry, or for sessions */

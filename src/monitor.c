@@ -220,7 +220,8 @@ wf_run_state(PG_FUNCTION_ARGS)
 	else
 	{
 		bool		running = entry.found &&
-		entry.entry.state != WF_ENTRY_READY;
+		entry.entry.state != WF_ENTRY_READY &&
+		entry.entry.started_at != 0;
 
 		put_text(values, nulls, RS_STATUS, wf_run_status_name(
 															  running ? WF_RUN_RUNNING : WF_RUN_QUEUED));
@@ -423,7 +424,8 @@ describe_wait(WfDatabase *database, const WfPlan *plan, int32 step,
 	if (live_step->entry >= 0)
 	{
 		LWLockAcquire(&database->lock, LW_SHARED);
-		copy_entry_at(database, live_step->entry, carrier);
+		if (database->entries[live_step->entry].run_id == live->run_id)
+			copy_entry_at(database, live_step->entry, carrier);
 		LWLockRelease(&database->lock);
 	}
 	if (carrier->found && carrier->entry.state == WF_ENTRY_TAKEN)
