@@ -36,14 +36,19 @@ wf_driver_take_over(WfScheduler *s, int64 run_id)
 {
 	WfDrivenRun *parent;
 	WfRun		run;
-	int			sessions = 1;
+	int			sessions;
 
 	wf_scheduler_begin(s);
 	if (!wf_history_read_run(run_id, &run))
 		elog(ERROR, "run " INT64_FORMAT " is not there", run_id);
 	parent = wf_driver_find(s, run.parent_run_id);
 	if (parent == NULL)
-		s->reserved += sessions;	/* what the worker was before */
+	{
+		sessions = Min(wf_driver_bound(wf_plan_get(run.package_id,
+												   run.version)),
+					   wf_max_workers);
+		s->reserved += sessions;
+	}
 	else
 	{
 		sessions = parent->sessions[run.parent_step].drawn;

@@ -223,8 +223,12 @@ wf_run_state(PG_FUNCTION_ARGS)
 		entry.entry.state != WF_ENTRY_READY &&
 		entry.entry.started_at != 0;
 
-		put_text(values, nulls, RS_STATUS, wf_run_status_name(
-															  running ? WF_RUN_RUNNING : WF_RUN_QUEUED));
+		bool		paused = !running &&
+		wf_history_last_command(run_id, &xid) == WF_ASKED_PAUSE;
+
+		put_text(values, nulls, RS_STATUS,
+				 wf_run_status_name(paused ? WF_RUN_PAUSED : running ?
+									WF_RUN_RUNNING : WF_RUN_QUEUED));
 		values[RS_FAILED_STEPS] = Int32GetDatum(0);
 		nulls[RS_FAILED_STEPS] = false;
 		put_time(values, nulls, RS_STARTED_AT,
