@@ -36,14 +36,19 @@ wf_driver_take_over(WfScheduler *s, int64 run_id)
 {
 	WfDrivenRun *parent;
 	WfRun		run;
-	int			sessions = 1;
+	int			sessions;
 
 	wf_scheduler_begin(s);
 	if (!wf_history_read_run(run_id, &run))
 		elog(ERROR, "run " INT64_FORMAT " is not there", run_id);
 	parent = wf_driver_find(s, run.parent_run_id);
 	if (parent == NULL)
-		s->reserved += sessions;	/* what the worker was before */
+	{
+		sessions = Min(wf_driver_bound(wf_plan_get(run.package_id,
+												   run.version)),
+					   wf_max_workers);
+		s->reserved += sessions;
+	}
 	else
 	{
 		sessions = parent->sessions[run.parent_step].drawn;
@@ -135,7 +140,7 @@ wf_driver_cancel_step(WfScheduler *s, WfDrivenRun *r, const WfAction *action)
 	if (entry >= 0 && !wf_entry_cancel(s->database, entry, r->force))
 		return;					/* the worker will tell */
 	if (entry >= 0)
-		wf_entry_free(s->database, entry);
+		wf_reaper_free_entry(s, entry);
 	else
 	{
 		/* it waits for a free entry, or for sessions */

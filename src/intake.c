@@ -11,7 +11,8 @@
  *
  * A run to be stopped is in one of four places: in a queue, in an entry that
  * nobody has taken (both are ended here), in an entry that a worker has taken
- * (the worker ends it), or driven from here.
+ * (the worker ends it), or driven from here.  If it is in none of them and
+ * has not ended, nobody has told of it yet, and the table does.
  *
  *-------------------------------------------------------------------------
  */
@@ -36,8 +37,14 @@ static void delay(WfScheduler *s, const WfQueuedRun *run);
 static bool any_prepared_transaction(void);
 static bool admit_one(WfScheduler *s, const WfQueuedRun *queued);
 static void stop(WfScheduler *s, const WfCommand *command);
+static bool look_for(WfScheduler *s, int64 run_id);
+static bool stop_in_hand(WfScheduler *s, const WfCommand *command,
+						 const char *reason);
 static void pause_or_resume(WfScheduler *s, const WfCommand *command,
 							bool pause);
+static bool pause_in_hand(WfScheduler *s, int64 run_id, bool pause);
+static bool put_aside(WfScheduler *s, int64 run_id);
+static bool go_on(WfScheduler *s, int64 run_id);
 static int	entry_of_run(WfScheduler *s, int64 run_id);
 static bool take_from_queue(WfScheduler *s, int64 run_id, WfQueuedRun *run);
 static bool stop_queued(WfScheduler *s, const WfCommand *command,
@@ -189,8 +196,8 @@ wf_intake_start_due(WfScheduler *s, const WfTimer *timer)
 									   NULL);
 	WfQueuedRun run;
 
-	if (delayed == NULL)
-		return;					/* it was stopped */
+	if (delayed == NULL || delayed->paused)
+		return;					/* it was stopped, or put aside */
 	run = *delayed;
 	run.start_at = 0;
 	hash_search(s->delayed, &timer->run_id, HASH_REMOVE, NULL);
@@ -334,16 +341,36 @@ stop(WfScheduler *s, const WfCommand *command)
 {
 	dsa_pointer text = command->reason;
 	char	   *reason = wf_area_get_text(s->area, text);
-	WfDrivenRun *driven = wf_driver_find(s, command->first_run);
 
 	wf_area_free(s->area, &text);
 	wf_scheduler_begin(s);
+	if (!stop_in_hand(s, command, reason) &&
+		!(look_for(s, command->first_run) &&
+		  stop_in_hand(s, command, reason)))
+		wf_scheduler_tell(s, command->first_run);	/* it has ended */
+}
+
+/* A run that is not in hand: if it has not ended, find it in the table. */
+static bool
+look_for(WfScheduler *s, int64 run_id)
+{
+	if (wf_history_run_ended(run_id))
+		return false;
+	wf_recovery_scan(s);
+	return true;
+}
+
+/* Stop a run, wherever it is. */
+static bool
+stop_in_hand(WfScheduler *s, const WfCommand *command, const char *reason)
+{
+	WfDrivenRun *driven = wf_driver_find(s, command->first_run);
+
 	if (driven != NULL)
 		wf_driver_stop(s, driven, command->role, reason, command->force,
 					   false);
-	else if (!stop_queued(s, command, reason) &&
-			 !stop_handed_out(s, command, reason))
-		wf_scheduler_tell(s, command->first_run);	/* it has ended */
+	return driven != NULL || stop_queued(s, command, reason) ||
+		stop_handed_out(s, command, reason);
 }
 
 /* Stop a run that waits to be started. */
@@ -394,29 +421,76 @@ stop_handed_out(WfScheduler *s, const WfCommand *command, const char *reason)
 /*
  * pause_or_resume
  *		What was asked for is recorded, and whoever asked is told.  A run that
- *		waits to be started is taken over by the driver, paused; one that a
- *		worker carries out is handed back by it.
+ *		waits to be started is put aside, and waits as before when it is let
+ *		go; one that a worker carries out is handed back by it.
  */
 static void
 pause_or_resume(WfScheduler *s, const WfCommand *command, bool pause)
 {
 	int64		run_id = command->first_run;
-	WfDrivenRun *driven = wf_driver_find(s, run_id);
-	WfQueuedRun queued;
-	int			entry = entry_of_run(s, run_id);
 
 	wf_scheduler_begin(s);
 	wf_scheduler_tell(s, run_id);
+	if (pause_in_hand(s, run_id, pause) ||
+		(look_for(s, run_id) && pause_in_hand(s, run_id, pause)))
+		wf_history_insert_command(run_id, pause ? WF_ASKED_PAUSE :
+								  WF_ASKED_RESUME, command->role);
+}
+
+/* Pause a run or let it go on, wherever it is. */
+static bool
+pause_in_hand(WfScheduler *s, int64 run_id, bool pause)
+{
+	WfDrivenRun *driven = wf_driver_find(s, run_id);
+	int			entry = entry_of_run(s, run_id);
+
 	if (driven != NULL)
 		wf_driver_pause(s, driven, pause);
 	else if (entry >= 0)
 		wf_entry_pause(s->database, entry, pause);
-	else if (pause && take_from_queue(s, run_id, &queued))
-		wf_driver_take_over(s, run_id);
 	else
-		return;					/* it has ended */
-	wf_history_insert_command(run_id, pause ? WF_ASKED_PAUSE :
-							  WF_ASKED_RESUME, command->role);
+		return pause ? put_aside(s, run_id) : go_on(s, run_id);
+	return true;
+}
+
+/* Keep a run that waits to be started from being started. */
+static bool
+put_aside(WfScheduler *s, int64 run_id)
+{
+	WfQueuedRun queued;
+
+	if (!take_from_queue(s, run_id, &queued))
+		return false;
+	wf_limits_left(s, queued.package_id, run_id);
+	wf_intake_put_aside(s, &queued);
+	return true;
+}
+
+/* See scheduler.h. */
+void
+wf_intake_put_aside(WfScheduler *s, const WfQueuedRun *run)
+{
+	WfQueuedRun *aside = hash_search(s->delayed, &run->run_id, HASH_ENTER,
+									 NULL);
+
+	*aside = *run;
+	aside->paused = true;
+}
+
+/* A run that was put aside waits for its start again. */
+static bool
+go_on(WfScheduler *s, int64 run_id)
+{
+	WfQueuedRun *aside = hash_search(s->delayed, &run_id, HASH_FIND, NULL);
+	WfQueuedRun run;
+
+	if (aside == NULL || !aside->paused)
+		return aside != NULL;
+	run = *aside;
+	run.paused = false;
+	hash_search(s->delayed, &run_id, HASH_REMOVE, NULL);
+	wf_intake_enqueue(s, &run, run_id);
+	return true;
 }
 
 /* The entry that carries a whole run, or -1. */

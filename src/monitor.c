@@ -220,10 +220,15 @@ wf_run_state(PG_FUNCTION_ARGS)
 	else
 	{
 		bool		running = entry.found &&
-		entry.entry.state != WF_ENTRY_READY;
+		entry.entry.state != WF_ENTRY_READY &&
+		entry.entry.started_at != 0;
 
-		put_text(values, nulls, RS_STATUS, wf_run_status_name(
-															  running ? WF_RUN_RUNNING : WF_RUN_QUEUED));
+		bool		paused = !running &&
+		wf_history_last_command(run_id, &xid) == WF_ASKED_PAUSE;
+
+		put_text(values, nulls, RS_STATUS,
+				 wf_run_status_name(paused ? WF_RUN_PAUSED : running ?
+									WF_RUN_RUNNING : WF_RUN_QUEUED));
 		values[RS_FAILED_STEPS] = Int32GetDatum(0);
 		nulls[RS_FAILED_STEPS] = false;
 		put_time(values, nulls, RS_STARTED_AT,
@@ -423,7 +428,8 @@ describe_wait(WfDatabase *database, const WfPlan *plan, int32 step,
 	if (live_step->entry >= 0)
 	{
 		LWLockAcquire(&database->lock, LW_SHARED);
-		copy_entry_at(database, live_step->entry, carrier);
+		if (database->entries[live_step->entry].run_id == live->run_id)
+			copy_entry_at(database, live_step->entry, carrier);
 		LWLockRelease(&database->lock);
 	}
 	if (carrier->found && carrier->entry.state == WF_ENTRY_TAKEN)

@@ -155,6 +155,10 @@ wf_pool_next_gone(WfDatabase *database, WfGoneWorker *gone)
 		strlcpy(gone->message, slot->fatal, WF_MESSAGE_SIZE);
 		slot->entry = slot->inbox = -1;
 		LWLockRelease(&database->lock);
+		if (gone->entry >= 0)
+			wf_entry_hold(database, gone->entry);
+		if (gone->inbox >= 0)
+			wf_entry_hold(database, gone->inbox);
 		if (handles[i] != NULL)
 			pfree(handles[i]);
 		handles[i] = NULL;

@@ -23,6 +23,7 @@ typedef struct WfQueuedRun
 	int32		priority;
 	Oid			owner;
 	bool		replay;			/* parts of it may be on record */
+	bool		paused;			/* it was put aside: intake.c */
 	TimestampTz start_at;		/* not before; 0: at once */
 } WfQueuedRun;
 

@@ -23,6 +23,7 @@
 #include "scheduler.h"
 
 static void reap_run(WfScheduler *s, int entry);
+static void take_back(WfScheduler *s, const WfEntry *e);
 static void handle_gone(WfScheduler *s, const WfGoneWorker *gone);
 static void cannot_connect(WfScheduler *s, const WfGoneWorker *gone);
 static void fail_entry(WfScheduler *s, int entry, int sqlstate,
@@ -61,7 +62,7 @@ reap_run(WfScheduler *s, int entry)
 
 	if (e->status == WF_RUN_PAUSED)
 	{
-		wf_driver_take_over(s, e->run_id);
+		take_back(s, e);
 		return;
 	}
 	wf_scheduler_note_end(s, e->run_id,
@@ -78,6 +79,23 @@ reap_run(WfScheduler *s, int entry)
 	wf_driver_child_ended(s, e->parent_run_id, e->parent_step,
 						  wf_history_step_status(e->status, e->parent_stops),
 						  e->sqlstate, path, message);
+}
+
+/* A worker has handed a run back; meanwhile it may have been resumed or
+ * stopped. */
+static void
+take_back(WfScheduler *s, const WfEntry *e)
+{
+	WfDrivenRun *run;
+
+	wf_driver_take_over(s, e->run_id);
+	run = wf_driver_find(s, e->run_id);
+	if (!e->pause)
+		wf_driver_pause(s, run, false);
+	if (e->cancel)
+		wf_driver_stop(s, run, e->stopped_by,
+					   wf_area_get_text(s->area, e->stop_reason), false,
+					   e->parent_stops);
 }
 
 /* Free an entry and what belongs to it in the area. */

@@ -130,11 +130,6 @@ found_open_run(const WfRun *run, void *arg)
 	hash_search(s->scanned, &run->run_id, HASH_ENTER, &found);
 	if (found)
 		return;
-	if (wf_history_last_command(run->run_id, &xid) == WF_ASKED_PAUSE)
-	{
-		wf_driver_take_over(s, run->run_id);
-		return;
-	}
 	queued.run_id = run->run_id;
 	queued.package_id = run->package_id;
 	queued.version = run->version;
@@ -142,7 +137,14 @@ found_open_run(const WfRun *run, void *arg)
 	queued.owner = run->owner;
 	queued.replay = true;
 	queued.start_at = run->start_at;
-	wf_intake_enqueue(s, &queued, run->run_id);
+	queued.paused = wf_history_last_command(run->run_id,
+											&xid) == WF_ASKED_PAUSE;
+	if (!queued.paused)
+		wf_intake_enqueue(s, &queued, run->run_id);
+	else if (wf_history_read_record(run->run_id)->n == 0)
+		wf_intake_put_aside(s, &queued);
+	else
+		wf_driver_take_over(s, run->run_id);
 }
 
 /*

@@ -55,7 +55,8 @@ typedef struct WfScheduler
 	WfQueue		complex;		/* runs to be driven from here */
 	WfTimers	timers;
 	HTAB	   *limits;			/* of packages: limits.c */
-	HTAB	   *delayed;		/* runs with a start_at to come: WfQueuedRun */
+	HTAB	   *delayed;		/* runs with a start_at to come, and paused ones
+								 * that have not begun: WfQueuedRun */
 	HTAB	   *driven;			/* runs driven from here, by run_id */
 	HTAB	   *children;		/* open child runs found at the start, by parent
 								 * run, step, attempt */
@@ -117,6 +118,8 @@ extern void wf_intake_enqueue(WfScheduler *s, const WfQueuedRun *run,
 /* The same for runs that are not to wait for anything but their turn. */
 extern void wf_intake_queue(WfScheduler *s, const WfQueuedRun *run,
 							int64 last);
+/* Keep a paused run that has not begun until it is resumed. */
+extern void wf_intake_put_aside(WfScheduler *s, const WfQueuedRun *run);
 /* Event: the start_at of a run has come. */
 extern void wf_intake_start_due(WfScheduler *s, const WfTimer *timer);
 /* Look for runs that no command tells of. */

@@ -340,6 +340,7 @@ wf_entry_alloc(WfDatabase *database, bool reserved)
 		database->free = e->next;
 		database->nfree--;
 		memset(e, 0, sizeof(WfEntry));
+		e->state = WF_ENTRY_HELD;
 		e->next = -1;
 		e->slot = -1;
 		e->current_step = -1;
@@ -513,17 +514,30 @@ wf_entry_cancel(WfDatabase *database, int entry, bool force)
 		unlink_ready(database, e->list, previous, entry);
 		withdrawn = true;
 	}
-	else if (e->state == WF_ENTRY_TAKEN)
+	else
 	{
-		pid_t		pid = wf_shared->slots[e->slot].pid;
+		pid_t		pid = e->state == WF_ENTRY_TAKEN ?
+			wf_shared->slots[e->slot].pid : 0;
 
 		e->cancel = true;
 		e->lazy = false;
 		if (pid != 0)
 			kill(pid, force ? SIGTERM : SIGINT);
 	}
+	if (withdrawn)
+		e->state = WF_ENTRY_HELD;
 	LWLockRelease(&database->lock);
 	return withdrawn;
+}
+
+/* The entry's worker is gone, and its slot is about to be used again. */
+void
+wf_entry_hold(WfDatabase *database, int entry)
+{
+	LWLockAcquire(&database->lock, LW_EXCLUSIVE);
+	database->entries[entry].state = WF_ENTRY_HELD;
+	database->entries[entry].slot = -1;
+	LWLockRelease(&database->lock);
 }
 
 /* Ask for a run back, or not to any more. */

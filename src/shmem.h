@@ -52,6 +52,8 @@
 typedef enum WfEntryState
 {
 	WF_ENTRY_FREE,
+	WF_ENTRY_HELD,				/* the scheduler has it: not handed out yet, or
+								 * its worker is gone */
 	WF_ENTRY_READY,				/* in a ready list, or in a slot's inbox */
 	WF_ENTRY_TAKEN,				/* a worker is at it */
 	WF_ENTRY_DONE				/* in the done list */
@@ -312,7 +314,8 @@ extern bool wf_command_receive(WfDatabase *database, WfCommand *command);
 
 /* ---- entries: the scheduler's side ---- */
 
-/* A free entry, zeroed, or -1.  `reserved` may use the last free ones. */
+/* A free entry, zeroed and HELD, or -1.  `reserved` may use the last free
+ * ones. */
 extern int	wf_entry_alloc(WfDatabase *database, bool reserved);
 /* Hand it out to whoever has its role (slot = -1), or to one bound worker. */
 extern void wf_entry_push(WfDatabase *database, int entry, WfReadyList list,
@@ -323,10 +326,14 @@ extern bool wf_entry_overtakes(WfDatabase *database, int32 priority);
 extern int	wf_entry_next_done(WfDatabase *database);
 extern void wf_entry_free(WfDatabase *database, int entry);
 /*
- * Ask for the end of an entry's work.  If nobody has taken it, it is
- * withdrawn (true: the caller frees it); else the worker is signalled.
+ * Ask for the end of an entry's work.  If it waits to be taken, it is
+ * withdrawn (true: the caller frees it); else the worker that has it is
+ * signalled, or the one that gets it finds `cancel` set.
  */
 extern bool wf_entry_cancel(WfDatabase *database, int entry, bool force);
+
+/* The worker that had taken it, or was to take it, is gone. */
+extern void wf_entry_hold(WfDatabase *database, int entry);
 
 /* Ask the worker of a run to hand it back, or not to any more. */
 extern void wf_entry_pause(WfDatabase *database, int entry, bool pause);

@@ -46,6 +46,8 @@
 #include "shmem.h"
 #include "variables.h"
 
+#define CANCELLED_BEFORE	"the run was stopped before the step began"
+
 extern PGDLLEXPORT void wf_worker_main(Datum arg);
 
 static WfSlot *my_slot = NULL;
@@ -61,6 +63,9 @@ static bool wait_for_work(void);
 static bool leave(void);
 static void reload(int commit_mode);
 static void carry_out(WfEntry *entry);
+static void fail_entry(WfEntry *entry, char status, int sqlstate,
+					   const char *message);
+static void cancel_step(WfEntry *entry);
 static void execute_step(WfEntry *entry);
 static void evaluate_condition(WfEntry *entry);
 static void evaluate_variables(WfEntry *entry);
@@ -95,8 +100,13 @@ wf_worker_main(Datum arg)
 		if (my_slot->generation != my_database->generation)
 			break;
 
+		/*
+		 * A cancel of the entry before is forgotten; who carries out the next
+		 * one looks whether it was cancelled already.
+		 */
 		entry = wf_entry_exchange(my_database, my_slot);
 		QueryCancelPending = false;
+		pg_memory_barrier();
 		if (entry >= 0)
 			carry_out(&my_database->entries[entry]);
 		else if (!wait_for_work())
@@ -255,13 +265,23 @@ carry_out(WfEntry *entry)
 			wf_inline_run(my_database, entry);
 			break;
 		case WF_ENTRY_STEP:
-			execute_step(entry);
+			if (entry->cancel)
+				cancel_step(entry);
+			else
+				execute_step(entry);
 			break;
 		case WF_ENTRY_CONDITION:
-			evaluate_condition(entry);
+			if (entry->cancel)
+				entry->status = WF_CONDITION_NULL;
+			else
+				evaluate_condition(entry);
 			break;
 		case WF_ENTRY_VARIABLES:
-			evaluate_variables(entry);
+			if (entry->cancel)
+				fail_entry(entry, WF_STEP_CANCELLED, ERRCODE_QUERY_CANCELED,
+						   CANCELLED_BEFORE);
+			else
+				evaluate_variables(entry);
 			break;
 		case WF_ENTRY_RELEASE:
 			release_session();
@@ -269,6 +289,37 @@ carry_out(WfEntry *entry)
 	}
 	if (!my_slot->bound)
 		wf_session_reset();
+}
+
+/* Leave an error in the entry. */
+static void
+fail_entry(WfEntry *entry, char status, int sqlstate, const char *message)
+{
+	entry->status = status;
+	entry->sqlstate = sqlstate;
+	entry->error = wf_area_put_error(wf_area_attach(my_database), NULL,
+									 message);
+}
+
+/* The attempt was cancelled before it began. */
+static void
+cancel_step(WfEntry *entry)
+{
+	WfStepOutcome outcome = {
+		.run_id = entry->run_id,
+		.step = entry->step,
+		.attempt = entry->attempt,
+		.finished_at = GetCurrentTimestamp(),
+		.rows = -1,
+		.status = WF_STEP_CANCELLED,
+		.sqlstate = ERRCODE_QUERY_CANCELED,
+		.message = CANCELLED_BEFORE
+	};
+
+	wf_session_begin_own();
+	write_outcome(&outcome, NULL);
+	wf_session_commit_own();
+	fail_entry(entry, WF_STEP_CANCELLED, outcome.sqlstate, outcome.message);
 }
 
 /* Execute one attempt of a step of a run that the scheduler drives. */
@@ -292,14 +343,16 @@ execute_step(WfEntry *entry)
 		wf_session_begin_own();
 		write_outcome(&outcome, NULL);
 		wf_session_commit_own();
-		entry->sqlstate = outcome.sqlstate;
-		entry->error = wf_area_put_error(wf_area_attach(my_database), NULL,
-										 outcome.message);
+		fail_entry(entry, outcome.status, outcome.sqlstate, outcome.message);
 	}
-	else if (outcome.variables != NULL)
-		entry->set_variables = wf_area_put_jsonb(wf_area_attach(my_database),
-												 outcome.variables);
-	entry->status = outcome.status;
+	else
+	{
+		if (outcome.variables != NULL)
+			entry->set_variables =
+				wf_area_put_jsonb(wf_area_attach(my_database),
+								  outcome.variables);
+		entry->status = outcome.status;
+	}
 	MemoryContextSwitchTo(TopMemoryContext);
 }
 
@@ -318,12 +371,8 @@ evaluate_condition(WfEntry *entry)
 	if (wf_session_execute(&call, false, check_condition, NULL, &outcome))
 		entry->status = condition_answer(outcome.result);
 	else
-	{
-		entry->status = WF_CONDITION_ERROR;
-		entry->sqlstate = outcome.sqlstate;
-		entry->error = wf_area_put_error(wf_area_attach(my_database), NULL,
-										 outcome.message);
-	}
+		fail_entry(entry, WF_CONDITION_ERROR, outcome.sqlstate,
+				   outcome.message);
 	MemoryContextSwitchTo(TopMemoryContext);
 }
 
@@ -348,12 +397,7 @@ evaluate_variables(WfEntry *entry)
 								  outcome.result);
 	}
 	else
-	{
-		entry->status = WF_STEP_FAILED;
-		entry->sqlstate = outcome.sqlstate;
-		entry->error = wf_area_put_error(wf_area_attach(my_database), NULL,
-										 outcome.message);
-	}
+		fail_entry(entry, WF_STEP_FAILED, outcome.sqlstate, outcome.message);
 	MemoryContextSwitchTo(TopMemoryContext);
 }
 
