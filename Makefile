@@ -10,7 +10,8 @@
 # for the other goals only.
 
 REGRESS = install definition definition_errors definition_api \
-	definition_script grants run_basic variables security start_errors
+	definition_script grants run_basic variables security start_errors \
+	control_flow
 export REGRESS
 
 .DEFAULT_GOAL := all

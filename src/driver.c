@@ -56,6 +56,7 @@ static void hand_out_step(WfScheduler *s, WfDrivenRun *r,
 						  const WfAction *action);
 static void set_timer(WfScheduler *s, WfDrivenRun *r, const WfAction *action);
 static void retry_backlog(WfScheduler *s, WfDrivenRun *r);
+static bool get_error(const WfDrivenRun *r, WfStepError *error);
 static void show_error(WfScheduler *s, WfDrivenRun *r);
 static void end_run(WfScheduler *s, WfDrivenRun *r, const WfAction *action);
 static void release_session(WfScheduler *s, WfDrivenRun *r, int slot);
@@ -355,17 +356,14 @@ fill_entry(WfDrivenRun *r, int entry, const WfAction *action,
 static void
 tell_result(WfDrivenRun *r, WfEntry *e)
 {
-	const WfStepError *error =
-	wf_errors_get(r->errors, wf_machine_error_step(r->machine));
+	WfStepError error;
 
 	e->run_status = wf_machine_run_result(r->machine);
-	if (e->run_status != WF_RUN_FAILED)
+	if (e->run_status != WF_RUN_FAILED || !get_error(r, &error))
 		return;
-	e->run_sqlstate = error != NULL && r->sqlstate == 0 ? error->sqlstate :
-		r->sqlstate;
-	e->run_error = error != NULL && r->sqlstate == 0 ?
-		wf_area_put_error(r->scheduler->area, error->path, error->message) :
-		wf_area_put_error(r->scheduler->area, NULL, r->message);
+	e->run_sqlstate = error.sqlstate;
+	e->run_error = wf_area_put_error(r->scheduler->area, error.path,
+									 error.message);
 }
 
 /* Hand a step to a worker. */
@@ -465,9 +463,10 @@ wf_driver_timer(WfScheduler *s, const WfTimer *timer)
 		wf_machine_timer(r->machine, timer->step);
 	else
 	{
-		wf_machine_fail(r->machine);
 		r->sqlstate = ERRCODE_QUERY_CANCELED;
 		r->message = "the run exceeded the timeout of its package";
+		wf_machine_fail(r->machine);
+		show_error(s, r);
 	}
 	LWLockRelease(&r->live->lock);
 	wf_driver_mark_dirty(s, r);
@@ -515,17 +514,48 @@ wf_driver_step_ended(WfScheduler *s, WfDrivenRun *r, int32 step, WfStepStatus st
 	wf_driver_mark_dirty(s, r);
 }
 
-/* Let the views show the run's error from the first failure on.  Lock held. */
+/* The run's error so far; false: there is none. */
+static bool
+get_error(const WfDrivenRun *r, WfStepError *error)
+{
+	int32		step = wf_machine_error_step(r->machine);
+	const WfStepError *failed = wf_errors_get(r->errors, step);
+
+	memset(error, 0, sizeof(WfStepError));
+	error->step = -1;
+	if (wf_machine_nothing_to_run(r->machine))
+	{
+		error->sqlstate = ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE;
+		error->message = WF_NOTHING_TO_RUN;
+	}
+	else if (wf_machine_failed_by_driver(r->machine))
+	{
+		error->sqlstate = r->sqlstate;
+		error->message = unconstify(char *, r->message);
+	}
+	else if (failed != NULL)
+		*error = *failed;
+	return error->sqlstate != 0;
+}
+
+/*
+ * show_error
+ *		Let the views show the run's error from the first failure on.  It
+ *		becomes another one when a failure that the package put up with is
+ *		followed by one that fails the package.  Lock held.
+ */
 static void
 show_error(WfScheduler *s, WfDrivenRun *r)
 {
-	const WfStepError *error =
-	wf_errors_get(r->errors, wf_machine_error_step(r->machine));
+	WfStepError error;
 
-	if (error == NULL || r->live->sqlstate != 0)
+	if (!get_error(r, &error) ||
+		(r->live->sqlstate != 0 && r->live->error_step == error.step))
 		return;
-	r->live->sqlstate = error->sqlstate;
-	r->live->error = wf_area_put_error(s->area, error->path, error->message);
+	r->live->error_step = error.step;
+	r->live->sqlstate = error.sqlstate;
+	wf_area_free(s->area, &r->live->error);
+	r->live->error = wf_area_put_error(s->area, error.path, error.message);
 }
 
 /* Write the outcome of an attempt that no worker has written, and feed it. */
@@ -664,7 +694,7 @@ release_session(WfScheduler *s, WfDrivenRun *r, int slot)
 static void
 describe_end(WfDrivenRun *r, const WfAction *action, WfRunOutcome *outcome)
 {
-	const WfStepError *error = wf_errors_get(r->errors, action->error_step);
+	WfStepError error;
 
 	outcome->run_id = r->run_id;
 	outcome->status = action->run_status;
@@ -677,24 +707,11 @@ describe_end(WfDrivenRun *r, const WfAction *action, WfRunOutcome *outcome)
 		outcome->stopped_by = r->stopped_by;
 		outcome->stop_reason = r->stop_reason;
 	}
-	if (outcome->status != WF_RUN_FAILED)
+	if (outcome->status != WF_RUN_FAILED || !get_error(r, &error))
 		return;
-	if (action->nothing_to_run)
-	{
-		outcome->sqlstate = ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE;
-		outcome->message = WF_NOTHING_TO_RUN;
-	}
-	else if (action->failed_by_driver)
-	{
-		outcome->sqlstate = r->sqlstate;
-		outcome->message = r->message;
-	}
-	else if (error != NULL)
-	{
-		outcome->error_path = error->path;
-		outcome->sqlstate = error->sqlstate;
-		outcome->message = error->message;
-	}
+	outcome->error_path = error.path;
+	outcome->sqlstate = error.sqlstate;
+	outcome->message = error.message;
 }
 
 /* Forget a run that has ended. */

@@ -29,8 +29,8 @@ typedef struct WfLiveStep
 /*
  * A live run.  The scheduler alone writes.  `lock` guards the machine and the
  * steps; the other fields do not change while the run is in the table, but
- * for the error, which is set once, under the lock.  Readers take it while
- * they hold the partition of the table.
+ * for the error, which is set under the lock.  Readers take it while they
+ * hold the partition of the table.
  */
 typedef struct WfLiveRun
 {
@@ -39,7 +39,8 @@ typedef struct WfLiveRun
 	int64		package_id;
 	int32		version;
 	TimestampTz started_at;
-	int			sqlstate;		/* of the first error; 0: none */
+	int			sqlstate;		/* of the run's error so far; 0: none */
+	int32		error_step;		/* whose it is; -1: of no step */
 	dsa_pointer error;			/* WfSharedError, or invalid */
 	dsa_pointer machine;		/* block of wf_machine_size() bytes */
 	dsa_pointer steps;			/* WfLiveStep for each step */

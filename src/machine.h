@@ -169,6 +169,10 @@ extern bool wf_machine_ended(const WfMachine *machine);
  */
 extern int32 wf_machine_error_step(const WfMachine *machine);
 
+/* Why the package failed, if not by a step: see WfAction. */
+extern bool wf_machine_nothing_to_run(const WfMachine *machine);
+extern bool wf_machine_failed_by_driver(const WfMachine *machine);
+
 /*
  * wf_machine_run_result
  *		How the run will end, or WF_RUN_RUNNING as long as that is not fixed.

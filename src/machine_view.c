@@ -51,6 +51,18 @@ wf_machine_error_step(const WfMachine *machine)
 }
 
 bool
+wf_machine_nothing_to_run(const WfMachine *machine)
+{
+	return machine->nothing_to_run;
+}
+
+bool
+wf_machine_failed_by_driver(const WfMachine *machine)
+{
+	return machine->failed_by_driver;
+}
+
+bool
 wf_machine_paused(const WfMachine *machine)
 {
 	return machine->paused;
