@@ -538,11 +538,7 @@ ask(int64 run_id, char what)
 		generation = database->generation;
 		send_command(database, &command);
 		while (!(done = wf_wait_for(run_id, ASK_AGAIN_MS, is_asked, &asked)) &&
-<<<<<<< HEAD
-			   database->generation == generation)
-=======
 			   (database->generation == generation || !database->ready))
->>>>>>> wt-t3
 			;
 	} while (!done);
 	if (asked.ended)
