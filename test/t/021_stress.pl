@@ -398,7 +398,7 @@ finds_nothing(
 			   array_agg(c.status)
 		FROM last AS s LEFT JOIN run AS c ON c.parent_run_id = s.run_id AND c.parent_step = s.step
 		WHERE s.kind = 'package' AND s.attempt > 0
-		GROUP BY s.run_id, s.package, s.step, s.attempt, s.status, s.sqlstate, s.message
+		GROUP BY s.run_id, s.package, s.step, s.attempt, s.status, s.started_at, s.sqlstate, s.message
 		HAVING count(c.run_id) <> s.attempt - (s.started_at IS NULL)::int
 			OR (s.status = 'succeeded') <> bool_or(c.status = 'succeeded')
 			OR (s.status = 'succeeded' AND count(*) FILTER (WHERE c.status = 'succeeded') <> 1)});
