@@ -630,6 +630,7 @@ end_run(WfScheduler *s, WfDrivenRun *r, const WfAction *action)
 	WfRunOutcome outcome = {0};
 	int			i;
 
+	wf_recovery_end_children(s, r->run_id, r->stopped_by, r->stop_reason);
 	describe_end(r, action, &outcome);
 	wf_history_end_run(&r->run, &outcome, r->parent_stops);
 	wf_scheduler_note_end(s, r->run_id,
