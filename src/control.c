@@ -322,8 +322,7 @@ plan_to_start(const WfPackageRow *package)
 	if (kept_by == wf_local_xid() && kept->package_id == package->package_id &&
 		kept->version == package->version)
 	{
-		if (in_subtransaction &&
-			!wf_catalog_version_used(package->package_id, package->version))
+		if (in_subtransaction)
 			wf_catalog_mark_version_used(package->package_id,
 										 package->version);
 		return kept;
