@@ -308,18 +308,25 @@ lock_package(const char *name, WfPackageRow *package)
  * plan_to_start
  *		The plan of the current version, frozen by this start.  While the
  *		freezing is not committed the plan must not be cached for longer than
- *		the transaction: it is kept with it.
+ *		the transaction: it is kept with it.  What was frozen in a
+ *		subtransaction may have been rolled back since.
  */
 static const WfPlan *
 plan_to_start(const WfPackageRow *package)
 {
 	static const WfPlan *kept = NULL;
 	static LocalTransactionId kept_by = InvalidLocalTransactionId;
+	static bool in_subtransaction = false;
 	MemoryContext old;
 
 	if (kept_by == wf_local_xid() && kept->package_id == package->package_id &&
 		kept->version == package->version)
+	{
+		if (in_subtransaction)
+			wf_catalog_mark_version_used(package->package_id,
+										 package->version);
 		return kept;
+	}
 	if (wf_catalog_version_used(package->package_id, package->version))
 	{
 		/* by a committed transaction, or by this one under another plan */
@@ -331,6 +338,7 @@ plan_to_start(const WfPackageRow *package)
 
 	old = MemoryContextSwitchTo(TopTransactionContext);
 	kept_by = InvalidLocalTransactionId;
+	in_subtransaction = IsSubTransaction();
 	kept = wf_plan_compile(package->package_id, package->version,
 						   wf_catalog_get_document(package->package_id,
 												   package->version));

@@ -659,6 +659,7 @@ end_run(WfScheduler *s, WfDrivenRun *r, const WfAction *action)
 	WfRunOutcome outcome = {0};
 	int			i;
 
+	wf_recovery_end_children(s, r->run_id, r->stopped_by, r->stop_reason);
 	describe_end(r, action, &outcome);
 	wf_history_end_run(&r->run, &outcome, r->parent_stops);
 	wf_scheduler_note_end(s, r->run_id,
@@ -674,7 +675,11 @@ end_run(WfScheduler *s, WfDrivenRun *r, const WfAction *action)
 	release(s, r);
 }
 
-/* The worker that stands for a session of the run is free again. */
+/*
+ * release_session
+ *		The worker that stands for a session of the run is free again.  If
+ *		there is no entry to tell it with, it leaves.
+ */
 static void
 release_session(WfScheduler *s, WfDrivenRun *r, int slot)
 {
@@ -684,7 +689,10 @@ release_session(WfScheduler *s, WfDrivenRun *r, int slot)
 		return;
 	entry = wf_entry_alloc(s->database, true);
 	if (entry < 0)
-		elog(ERROR, "no free entry to release a session with");
+	{
+		wf_slot_dismiss(s->database, slot);
+		return;
+	}
 	s->database->entries[entry].kind = WF_ENTRY_RELEASE;
 	s->database->entries[entry].role = r->run.owner;
 	wf_scheduler_hand_out(s, entry, WF_READY_GOING, slot);

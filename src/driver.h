@@ -82,6 +82,11 @@ extern void wf_driver_start_child(WfScheduler *s, WfDrivenRun *r,
 extern void wf_driver_cancel_step(WfScheduler *s, WfDrivenRun *r,
 								  const WfAction *action);
 
+/* End the child that a package step was about to go on with, and the step;
+ * false if there is none. */
+extern bool wf_driver_end_open_child(WfScheduler *s, WfDrivenRun *r,
+									 const WfAction *action);
+
 /* The child of a package step holds no session any more. */
 extern void wf_driver_give_back_sessions(WfScheduler *s, WfDrivenRun *r,
 										 int32 step);

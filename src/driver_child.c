@@ -41,14 +41,6 @@ typedef struct WaitingChild
 	int32		attempt;
 } WaitingChild;
 
-/* Key of WfScheduler.children. */
-typedef struct ChildKey
-{
-	int64		parent_run_id;
-	int32		step;
-	int32		attempt;
-} ChildKey;
-
 static int	bound_of(const WfPlan *plan, int level);
 static const WfPlan *current_plan(const WfPackageRow *package);
 static void wait_for_child(WfScheduler *s, WfDrivenRun *r,
@@ -64,6 +56,7 @@ static void make_child_run(WfDrivenRun *r, const WfAction *action,
 						   WfRun *child);
 static bool adopt_child(WfScheduler *s, WfDrivenRun *r, const WfAction *action,
 						WfRun *child);
+static void forget_open_child(WfScheduler *s, const WfRun *child);
 static void hand_out_child(WfScheduler *s, WfDrivenRun *r, const WfRun *child,
 						   bool replay);
 
@@ -171,12 +164,20 @@ wf_driver_start_child(WfScheduler *s, WfDrivenRun *r, const WfAction *action)
 	{
 		message = psprintf("package \"%s\" needs more sessions than workers there can be",
 						   plan->name);
-		if (adopted)
-			wf_scheduler_end_unstarted(s, &child, WF_RUN_FAILED,
-									   ERRCODE_CONFIGURATION_LIMIT_EXCEEDED,
-									   message, InvalidOid, NULL, false);
-		wf_driver_write_and_end_step(s, r, action->step, WF_STEP_FAILED,
-						   ERRCODE_CONFIGURATION_LIMIT_EXCEEDED, message);
+		if (!adopted)
+		{
+			wf_driver_write_and_end_step(s, r, action->step, WF_STEP_FAILED,
+										 ERRCODE_CONFIGURATION_LIMIT_EXCEEDED,
+										 message);
+			return;
+		}
+		forget_open_child(s, &child);
+		wf_scheduler_end_unstarted(s, &child, WF_RUN_FAILED,
+								   ERRCODE_CONFIGURATION_LIMIT_EXCEEDED,
+								   message, InvalidOid, NULL, false);
+		wf_driver_step_ended(s, r, action->step, WF_STEP_FAILED,
+							 ERRCODE_CONFIGURATION_LIMIT_EXCEEDED, NULL,
+							 message);
 		return;
 	}
 	if (!draw_sessions(s, r, action->step, need))
@@ -184,7 +185,9 @@ wf_driver_start_child(WfScheduler *s, WfDrivenRun *r, const WfAction *action)
 		wait_for_child(s, r, action);
 		return;
 	}
-	if (!adopted)
+	if (adopted)
+		forget_open_child(s, &child);
+	else
 		make_child_run(r, action, &package, plan, &child);
 	hand_out_child(s, r, &child, adopted);
 }
@@ -327,16 +330,37 @@ static bool
 adopt_child(WfScheduler *s, WfDrivenRun *r, const WfAction *action,
 			WfRun *child)
 {
-	struct
-	{
-		ChildKey	key;
-		int64		run_id;
-	}		   *found;
-	ChildKey	key = {r->run_id, action->step, action->attempt};
+	WfOpenChild key = {r->run_id, action->step, action->attempt, 0};
+	WfOpenChild *found = hash_search(s->children, &key, HASH_FIND, NULL);
 
-	found = hash_search(s->children, &key, HASH_FIND, NULL);
-	return found != NULL && wf_history_read_run(found->run_id, child) &&
-		!wf_history_run_ended(found->run_id);
+	return found != NULL && wf_history_read_run(found->run_id, child);
+}
+
+/* See driver.h. */
+bool
+wf_driver_end_open_child(WfScheduler *s, WfDrivenRun *r,
+						 const WfAction *action)
+{
+	WfRun		child;
+
+	if (!adopt_child(s, r, action, &child))
+		return false;
+	forget_open_child(s, &child);
+	wf_scheduler_end_unstarted(s, &child, WF_RUN_CANCELLED, 0, NULL,
+							   r->stopped_by, r->stop_reason, true);
+	wf_driver_step_ended(s, r, action->step, WF_STEP_CANCELLED,
+						 ERRCODE_QUERY_CANCELED, NULL, NULL);
+	return true;
+}
+
+/* The child is in hand, or has ended. */
+static void
+forget_open_child(WfScheduler *s, const WfRun *child)
+{
+	WfOpenChild key = {child->parent_run_id, child->parent_step,
+	child->parent_attempt, 0};
+
+	hash_search(s->children, &key, HASH_REMOVE, NULL);
 }
 
 /* Give a child run to whoever carries it out. */

@@ -155,6 +155,8 @@ wf_driver_cancel_step(WfScheduler *s, WfDrivenRun *r, const WfAction *action)
 		LWLockRelease(&r->live->lock);
 		return;
 	}
+	if (wf_driver_end_open_child(s, r, action))
+		return;
 	wf_driver_write_and_end_step(s, r, action->step, WF_STEP_CANCELLED,
 					   ERRCODE_QUERY_CANCELED,
 					   "the run was stopped before the step began");

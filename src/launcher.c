@@ -125,10 +125,11 @@ attach(void)
 	wf_shared->launcher_pid = MyProcPid;
 	wf_shared->launcher_proc = wf_proc_number(MyProc);
 
-	/* what an earlier launcher has asked for is nobody's now */
+	/* what an earlier launcher has asked for and is not there is nobody's now */
 	for (i = 0; i < wf_shared->ndatabases; i++)
 	{
-		if (wf_shared->databases[i].state == WF_DATABASE_STARTING)
+		if (wf_shared->databases[i].state == WF_DATABASE_STARTING &&
+			wf_shared->databases[i].pid == 0)
 			wf_shared->databases[i].state = WF_DATABASE_FAILED;
 	}
 	LWLockRelease(&wf_shared->lock);
@@ -212,7 +213,8 @@ restart_failed(TimestampTz now)
 		WfDatabase *database = &wf_shared->databases[i];
 		Place	   *place = &places[i];
 
-		if (database->state != WF_DATABASE_FAILED || place->handle != NULL)
+		if (database->state != WF_DATABASE_FAILED || place->handle != NULL ||
+			database->pid != 0) /* of an earlier launcher, just starting */
 			continue;
 		if (place->not_before == 0)
 		{

@@ -62,8 +62,8 @@ wf_recovery_scan(WfScheduler *s)
 								 HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
 	if (s->children == NULL)
 	{
-		control.keysize = 2 * sizeof(int64);
-		control.entrysize = 3 * sizeof(int64);
+		control.keysize = WF_OPEN_CHILD_KEY_SIZE;
+		control.entrysize = sizeof(WfOpenChild);
 		s->children = hash_create("workflow open children", 64, &control,
 								  HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
 	}
@@ -81,7 +81,7 @@ list_of_hand(WfScheduler *s)
 	HASHCTL		control = {0};
 	int			size = 2 * WF_NENTRIES + hash_get_num_entries(s->driven) +
 	s->simple.length + s->complex.length +
-	hash_get_num_entries(s->delayed);
+	hash_get_num_entries(s->delayed) + hash_get_num_entries(s->children);
 	InHand	   *hand;
 	HTAB	   *hash;
 	int64		lowest = 0;
@@ -109,24 +109,17 @@ found_open_run(const WfRun *run, void *arg)
 	TransactionId xid;
 	bool		found;
 
+	if (hash_search(s->in_hand, &run->run_id, HASH_FIND, NULL) != NULL)
+		return;
 	if (run->parent_run_id != 0)
 	{
-		struct
-		{
-			int64		parent_run_id;
-			int32		step;
-			int32		attempt;
-			int64		run_id;
-		}		   *child,
-					key = {run->parent_run_id, run->parent_step,
+		WfOpenChild key = {run->parent_run_id, run->parent_step,
 		run->parent_attempt, 0};
+		WfOpenChild *child = hash_search(s->children, &key, HASH_ENTER, &found);
 
-		child = hash_search(s->children, &key, HASH_ENTER, &found);
 		child->run_id = run->run_id;
 		return;
 	}
-	if (hash_search(s->in_hand, &run->run_id, HASH_FIND, NULL) != NULL)
-		return;
 	hash_search(s->scanned, &run->run_id, HASH_ENTER, &found);
 	if (found)
 		return;
@@ -145,6 +138,32 @@ found_open_run(const WfRun *run, void *arg)
 		wf_intake_put_aside(s, &queued);
 	else
 		wf_driver_take_over(s, run->run_id);
+}
+
+/* See scheduler.h. */
+void
+wf_recovery_end_children(WfScheduler *s, int64 parent_run_id, Oid stopped_by,
+						 const char *reason)
+{
+	HASH_SEQ_STATUS status;
+	WfOpenChild *child;
+	WfRun		run;
+
+	hash_seq_init(&status, s->children);
+	while ((child = hash_seq_search(&status)) != NULL)
+	{
+		int64		run_id = child->run_id;
+
+		if (child->parent_run_id != parent_run_id)
+			continue;
+		hash_search(s->children, child, HASH_REMOVE, NULL);
+		if (!wf_history_read_run(run_id, &run))
+			elog(ERROR, "run " INT64_FORMAT " is not there", run_id);
+		hash_seq_term(&status);
+		wf_scheduler_end_unstarted(s, &run, WF_RUN_CANCELLED, 0, NULL,
+								   stopped_by, reason, true);
+		hash_seq_init(&status, s->children);
+	}
 }
 
 /*
@@ -221,6 +240,7 @@ static void
 list_in_hand(WfScheduler *s, InHand *hand, int max)
 {
 	HASH_SEQ_STATUS status;
+	WfOpenChild *child;
 	int64	   *run_id;
 	int			i;
 
@@ -242,6 +262,9 @@ list_in_hand(WfScheduler *s, InHand *hand, int max)
 	hash_seq_init(&status, s->delayed);
 	while ((run_id = hash_seq_search(&status)) != NULL)
 		note_in_hand(hand, max, *run_id);
+	hash_seq_init(&status, s->children);
+	while ((child = hash_seq_search(&status)) != NULL)
+		note_in_hand(hand, max, child->run_id);
 }
 
 /* Note a run as in hand. */

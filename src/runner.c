@@ -85,9 +85,7 @@ wf_run_job(PG_FUNCTION_ARGS)
 	}
 	PG_CATCH();
 	{
-		if (geterrcode() == ERRCODE_QUERY_CANCELED && !f.plan)
-			PG_RE_THROW();
-		if (QueryCancelPending || geterrcode() == ERRCODE_QUERY_CANCELED)
+		if (geterrcode() == ERRCODE_QUERY_CANCELED)
 			wf_control_ask_to_stop(f.run_id, "run_job() was cancelled");
 		PG_RE_THROW();
 	}

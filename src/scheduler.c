@@ -322,7 +322,7 @@ wf_scheduler_end_unstarted(WfScheduler *s, const WfRun *run,
 						   const char *reason, bool parent_stops)
 {
 	const WfPlan *plan = wf_plan_get(run->package_id, run->version);
-	WfRecord   *record = wf_history_read_record(run->run_id);
+	WfRecord   *record;
 	WfRunOutcome outcome = {
 		.run_id = run->run_id,
 		.status = status,
@@ -334,6 +334,9 @@ wf_scheduler_end_unstarted(WfScheduler *s, const WfRun *run,
 	};
 	int			i;
 
+	wf_recovery_end_children(s, run->run_id, stopped_by, reason);
+	CommandCounterIncrement();
+	record = wf_history_read_record(run->run_id);
 	for (i = 0; i < plan->nsteps; i++)
 	{
 		WfStepOutcome step = {.run_id = run->run_id, .step = i, .rows = -1,

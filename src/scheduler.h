@@ -42,6 +42,17 @@ typedef struct WfOrphan
 	char	   *message;
 } WfOrphan;
 
+/* An open child run, found by a scan, that nobody has in hand yet. */
+typedef struct WfOpenChild
+{
+	int64		parent_run_id;	/* the key: up to here and ... */
+	int32		step;
+	int32		attempt;		/* ... here */
+	int64		run_id;
+} WfOpenChild;
+
+#define WF_OPEN_CHILD_KEY_SIZE	offsetof(WfOpenChild, run_id)
+
 typedef struct WfScheduler
 {
 	WfDatabase *database;
@@ -58,8 +69,7 @@ typedef struct WfScheduler
 	HTAB	   *delayed;		/* runs with a start_at to come, and paused ones
 								 * that have not begun: WfQueuedRun */
 	HTAB	   *driven;			/* runs driven from here, by run_id */
-	HTAB	   *children;		/* open child runs found at the start, by parent
-								 * run, step, attempt */
+	HTAB	   *children;		/* WfOpenChild: until their step goes on */
 	HTAB	   *scanned;		/* open runs found by a scan: a command about
 								 * one of them comes late; NULL: none */
 	int64		scanned_to;		/* highest run of the scan */
@@ -143,6 +153,9 @@ extern void wf_reaper_free_entry(WfScheduler *s, int entry);
 
 /* Queue every run without outcome that is not in hand. */
 extern void wf_recovery_scan(WfScheduler *s);
+/* End, as cancelled, the children that wait for their parent to go on. */
+extern void wf_recovery_end_children(WfScheduler *s, int64 parent_run_id,
+									 Oid stopped_by, const char *reason);
 /* Where the horizon may be at most, 0 if that cannot be said now; then, after
  * the ring was emptied, move it there or as far as the runs in hand allow. */
 extern int64 wf_recovery_horizon_limit(WfScheduler *s);

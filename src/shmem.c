@@ -687,6 +687,20 @@ wf_slot_claim(WfDatabase *database, Oid role)
 	return found;
 }
 
+/* Let a bound worker go. */
+void
+wf_slot_dismiss(WfDatabase *database, int slot)
+{
+	WfSlot	   *s = &wf_shared->slots[slot];
+
+	LWLockAcquire(&database->lock, LW_EXCLUSIVE);
+	s->retire = true;
+	s->bound = false;
+	if (s->pid != 0)
+		SetLatch(&wf_proc(s->proc)->procLatch);
+	LWLockRelease(&database->lock);
+}
+
 /* Give a slot back. */
 void
 wf_slot_free(WfSlot *slot)

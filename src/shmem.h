@@ -351,6 +351,8 @@ extern int	wf_entry_exchange(WfDatabase *database, WfSlot *slot);
 /* A free slot made STARTING for a worker of this role, or -1. */
 extern int	wf_slot_claim(WfDatabase *database, Oid role);
 extern void wf_slot_free(WfSlot *slot);
+/* The session of a bound worker is not needed any more, nor is the worker. */
+extern void wf_slot_dismiss(WfDatabase *database, int slot);
 
 static inline int
 wf_slot_index(const WfSlot *slot)
