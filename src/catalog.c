@@ -169,6 +169,7 @@ wf_catalog_installed(void)
 uint64
 wf_catalog_generation(void)
 {
+	load_known_objects();
 	return known.generation;
 }
 
