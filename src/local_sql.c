@@ -67,6 +67,8 @@ wf_local_sql_execute(const char *sql, bool atomic, WfLocalResult *result)
 			StartTransactionCommand();
 		}
 		result->statement++;
+		result->row = NULL;
+		result->row_too_large = false;
 		MemoryContextSwitchTo(context);
 		execute_statement(lfirst_node(RawStmt, lc), sql, alone, result);
 	}

@@ -16,8 +16,8 @@ typedef struct WfLocalResult
 	int64		rows;			/* the sum over the statements that report a
 								 * number; -1: none did */
 	int			statement;		/* number of the one in progress, from 1 */
-	Jsonb	   *row;			/* first row of the last statement that gave
-								 * rows, see first_row.h; NULL: none */
+	Jsonb	   *row;			/* first row of the last statement, see
+								 * first_row.h; NULL: none */
 	bool		row_too_large;	/* there was one, but longer than
 								 * workflow.max_message_size */
 } WfLocalResult;
