@@ -334,6 +334,7 @@ finds_nothing(
 			SELECT FROM last AS l JOIN definition AS d ON d.package = l.package AND d.name = l.step
 			WHERE l.run_id = r.run_id AND l.status IN ('failed', 'cancelled') AND d.finally IS NULL)
 		  AND r.sqlstate <> '55000'});
+# A step whose condition fails has never started, nor finished.
 finds_nothing(
 	'steps start when their constraints hold', q{
 		SELECT l.run_id, l.package, l.step, array_agg((from_step, "on", f.status))
@@ -344,7 +345,7 @@ finds_nothing(
 		WHERE l.started_at IS NOT NULL
 		GROUP BY l.run_id, l.package, l.step, d.precedence
 		HAVING count(*) FILTER (
-			WHERE f.finished_at <= (SELECT min(started_at) FROM step AS s
+			WHERE coalesce(f.finished_at, '-infinity') <= (SELECT min(started_at) FROM step AS s
 									WHERE s.run_id = l.run_id AND s.step = l.step)
 			  AND CASE "on" WHEN 'success' THEN f.status = 'succeeded'
 				  WHEN 'failure' THEN f.status IN ('failed', 'cancelled')
@@ -398,7 +399,7 @@ finds_nothing(
 			   array_agg(c.status)
 		FROM last AS s LEFT JOIN run AS c ON c.parent_run_id = s.run_id AND c.parent_step = s.step
 		WHERE s.kind = 'package' AND s.attempt > 0
-		GROUP BY s.run_id, s.package, s.step, s.attempt, s.status, s.sqlstate, s.message
+		GROUP BY s.run_id, s.package, s.step, s.attempt, s.status, s.started_at, s.sqlstate, s.message
 		HAVING count(c.run_id) <> s.attempt - (s.started_at IS NULL)::int
 			OR (s.status = 'succeeded') <> bool_or(c.status = 'succeeded')
 			OR (s.status = 'succeeded' AND count(*) FILTER (WHERE c.status = 'succeeded') <> 1)});
