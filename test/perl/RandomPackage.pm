@@ -12,12 +12,14 @@ RandomPackage - packages made at random, for tests under load
   srand($seed);
   my @packages = random_packages(40);	# documents for define_package()
 
-Packages leaf_1, leaf_2, ... have no package and no job steps; p_1, p_2, ...
-have such steps, of leaf packages.  Each sql step leaves a row of (run_id,
+Packages end, leaf_1, leaf_2, ... have no package and no job steps; p_1, p_2,
+... have such steps, of leaf packages.  Each sql step leaves a row of (run_id,
 step) in table effect, in the transaction of its outcome; but steps whose names
 begin with x leave theirs in table loose, and may do so without success.
 
-Nothing lasts longer than some milliseconds by itself.
+Steps of leaf packages, too, may call start_job(), but only for package end,
+which starts nothing: nothing goes on for ever, nor takes longer than some
+milliseconds by itself.
 
 =cut
 
@@ -97,8 +99,10 @@ sub random_packages
 	my ($number) = @_;
 
 	return (
+		{ name => 'end', steps => [ { name => 's1', command => $effect } ],
+			variables => { i => undef } },
 		(map { _package("leaf_$_", 1) } 1 .. $leaves),
-		(map { _package("p_$_", 0) } 1 .. $number - $leaves));
+		(map { _package("p_$_", 0) } 1 .. $number - $leaves - 1));
 }
 
 sub _package
@@ -257,8 +261,7 @@ sub _tail
 		'; DO $$ BEGIN RAISE NOTICE $n$a notice$n$; END $$',
 		q{; SELECT workflow.set_variable('i', 1)},
 		q{; SELECT workflow.report_progress(1, 2, 'half')},
-		"; INSERT INTO started SELECT workflow.start_job('leaf_"
-		  . _number(1, $leaves) . q{')});
+		q{; INSERT INTO started SELECT workflow.start_job('end')});
 }
 
 =pod

@@ -334,6 +334,7 @@ finds_nothing(
 			SELECT FROM last AS l JOIN definition AS d ON d.package = l.package AND d.name = l.step
 			WHERE l.run_id = r.run_id AND l.status IN ('failed', 'cancelled') AND d.finally IS NULL)
 		  AND r.sqlstate <> '55000'});
+# A step whose condition fails has never started, nor finished.
 finds_nothing(
 	'steps start when their constraints hold', q{
 		SELECT l.run_id, l.package, l.step, array_agg((from_step, "on", f.status))
@@ -344,7 +345,7 @@ finds_nothing(
 		WHERE l.started_at IS NOT NULL
 		GROUP BY l.run_id, l.package, l.step, d.precedence
 		HAVING count(*) FILTER (
-			WHERE f.finished_at <= (SELECT min(started_at) FROM step AS s
+			WHERE coalesce(f.finished_at, '-infinity') <= (SELECT min(started_at) FROM step AS s
 									WHERE s.run_id = l.run_id AND s.step = l.step)
 			  AND CASE "on" WHEN 'success' THEN f.status = 'succeeded'
 				  WHEN 'failure' THEN f.status IN ('failed', 'cancelled')
