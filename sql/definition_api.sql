@@ -70,15 +70,15 @@ SELECT workflow.package_definition('api');
 SELECT workflow.create_package('api', description => 'all', use_transactions => false,
 	commit_on_completion => true, fail_on_first_error => false, isolation_level => 'read committed',
 	max_concurrent_steps => 2, max_concurrent_runs => 3, on_overlap => 'skip', priority => -4,
-	timeout => '2 hours', on_interruption => 'fail', variables => '{"day": null, "n": 1.50}',
-	required_variables => '{day}', enabled => false, max_attempts => 5, retry_delay => '6 s',
-	retry_on => '{40,57P01}', settings => '{"work_mem": "7MB", "enable_seqscan": false, "statement_timeout": 0}',
-	history_retention => '8 days', or_replace => true);
+	timeout => '2 hours', on_interruption => 'resume', variables => '{"day": null, "n": 1.50}',
+	required_variables => '{day}', enabled => false, max_attempts => 1, retry_delay => '1 s',
+	retry_on => NULL, settings => '{"work_mem": "7MB", "enable_seqscan": false, "statement_timeout": 0}',
+	history_retention => NULL, or_replace => true);
 SELECT workflow.add_connection('api', 'dw', transactional => true);
 SELECT workflow.add_step('api', 'first', 'SELECT 1', connection => 'dw', fail_package_on_error => true,
 	main_thread => true, disabled => true, condition => 'workflow.variable(''day'') IS NOT NULL',
 	condition_interval => '1 min', atomic => false, max_attempts => 2, retry_delay => '3 s', retry_backoff => 1.5,
-	retry_on => '{40001}', timeout => '4 s', lock_timeout => '5 s', restartable => true,
+	retry_on => '{40001}', timeout => '4 s', lock_timeout => '5 s', restartable => false,
 	settings => '{"search_path": "a, b"}', result_variable => 'n', priority => 6, description => 'one');
 SELECT workflow.add_step('api', 'second', 'SELECT 2');
 SELECT workflow.add_step('api', 'third', kind => 'none', after => '{first}', after_failure => '{second}',

@@ -113,6 +113,12 @@ SELECT try_step('{"kind": "job", "command": "q", "balance": "least_busy"}');
 SELECT try_step('{"kind": "job", "command": "q", "wait": true}');
 SELECT try('{"name": "err", "connections": [{"name": "c", "server": "s"}]}');
 SELECT try('{"name": "err", "connections": [{"name": "c", "transactional": false}]}');
+SELECT try_step('{"restartable": true}');
+SELECT try('{"name": "err", "on_interruption": "fail"}');
+SELECT try('{"name": "err", "max_attempts": 2}');
+SELECT try('{"name": "err", "retry_delay": "2s"}');
+SELECT try('{"name": "err", "retry_on": ["40"]}');
+SELECT try('{"name": "err", "history_retention": "1 day"}');
 SELECT try('{"name": "err", "commit_on_completion": false}');
 SELECT try('{"name": "err", "isolation_level": "serializable"}');
 
