@@ -58,6 +58,24 @@ wf_driver_take_over(WfScheduler *s, int64 run_id)
 	wf_driver_pause(s, wf_driver_find(s, run_id), true);
 }
 
+/* See scheduler.h.  A run that one worker carried out uses one connection. */
+void
+wf_driver_give_session(WfScheduler *s, int64 run_id, int slot)
+{
+	WfDrivenRun *r = wf_driver_find(s, run_id);
+	int			i;
+
+	for (i = 0; i < r->plan->nsteps; i++)
+	{
+		if (r->plan->steps[i].kind == WF_KIND_SQL &&
+			!r->plan->steps[i].disabled)
+		{
+			r->slots[r->plan->steps[i].connection] = slot;
+			return;
+		}
+	}
+}
+
 /* Pause a run and its children, or let them go on. */
 void
 wf_driver_pause(WfScheduler *s, WfDrivenRun *r, bool pause)

@@ -451,7 +451,8 @@ describe_error(const InlineRun *r, WfRunOutcome *outcome)
 	}
 }
 
-/* The run is paused: the scheduler drives it from here, from the record. */
+/* The run is paused: the scheduler drives it from here, from the record.  The
+ * session of a named connection (all steps are on it) goes along. */
 static void
 hand_back(InlineRun *r)
 {
@@ -459,6 +460,8 @@ hand_back(InlineRun *r)
 		CommitTransactionCommand();
 	r->in_transaction = false;
 	r->next.run_status = WF_RUN_PAUSED;
+	r->entry->bind = r->session_used &&
+		r->plan->steps[r->next.step].connection >= 0;
 }
 
 /* Write the end of a run that ended without a step that could carry it. */

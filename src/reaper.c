@@ -90,6 +90,8 @@ take_back(WfScheduler *s, const WfEntry *e)
 
 	wf_driver_take_over(s, e->run_id);
 	run = wf_driver_find(s, e->run_id);
+	if (e->bind)
+		wf_driver_give_session(s, e->run_id, e->slot);
 	if (!e->pause)
 		wf_driver_pause(s, run, false);
 	if (e->cancel)
@@ -301,6 +303,7 @@ judge_run(WfScheduler *s, const WfOrphan *orphan)
 		wf_history_insert_step_outcome(&step);
 	}
 	e->replay = true;
+	e->bind = false;
 	e->current_step = -1;
 	wf_scheduler_hand_out(s, orphan->entry, WF_READY_GOING, -1);
 }

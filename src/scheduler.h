@@ -202,6 +202,8 @@ extern void wf_driver_session_lost(WfScheduler *s, int slot);
 /* Drive a run that a worker has handed back, or that is paused before it
  * began. */
 extern void wf_driver_take_over(WfScheduler *s, int64 run_id);
+/* The worker in this slot is the session of the run's connections. */
+extern void wf_driver_give_session(WfScheduler *s, int64 run_id, int slot);
 /* Pause a run and its children, or let them go on. */
 extern void wf_driver_pause(WfScheduler *s, WfDrivenRun *run, bool pause);
 /* Stop a run and its children. */

@@ -75,6 +75,7 @@ static char condition_answer(const Jsonb *result);
 static void write_outcome(const WfStepOutcome *outcome, void *arg);
 static void begin_call(WfEntry *entry, WfStepCall *call);
 static void report_progress(int64 done, int64 total, const char *message);
+static void bind_session(void);
 static void release_session(void);
 
 /* A worker. */
@@ -263,6 +264,8 @@ carry_out(WfEntry *entry)
 	{
 		case WF_ENTRY_RUN:
 			wf_inline_run(my_database, entry);
+			if (entry->status == WF_RUN_PAUSED && entry->bind)
+				bind_session();
 			break;
 		case WF_ENTRY_STEP:
 			if (entry->cancel)
@@ -492,6 +495,15 @@ report_progress(int64 done, int64 total, const char *message)
 	entry->done = done;
 	entry->total = total;
 	strlcpy(entry->progress, message, WF_PROGRESS_SIZE);
+	LWLockRelease(&my_database->lock);
+}
+
+/* This process stands for a session of a run from here on. */
+static void
+bind_session(void)
+{
+	LWLockAcquire(&my_database->lock, LW_EXCLUSIVE);
+	my_slot->bound = true;
 	LWLockRelease(&my_database->lock);
 }
 
