@@ -216,13 +216,13 @@ SELECT status, failed_steps FROM last_run WHERE package = 'starts_bad';
 SELECT workflow.define_package($$ {
   "name": "one_run", "max_concurrent_runs": 1, "on_overlap": "reject",
   "steps": [{"name": "a", "command": "SELECT pg_advisory_xact_lock_shared(4717)"}]} $$);
-SELECT workflow.define_package('{"name": "off", "enabled": false, "steps": [{"name": "a", "kind": "none"}]}');
+SELECT workflow.define_package('{"name": "child_off", "enabled": false, "steps": [{"name": "a", "kind": "none"}]}');
 SELECT workflow.define_package('{"name": "needs", "variables": {"day": null}, "required_variables": ["day"], "steps": [{"name": "a", "kind": "none"}]}');
 SELECT workflow.define_package($$ {
   "name": "refused", "fail_on_first_error": false, "max_concurrent_steps": 1,
   "steps": [
     {"name": "a unknown", "kind": "job", "command": "nobody", "priority": 9},
-    {"name": "b disabled", "kind": "job", "command": "off", "priority": 8},
+    {"name": "b disabled", "kind": "job", "command": "child_off", "priority": 8},
     {"name": "c undeclared", "kind": "job", "command": "started", "variables": {"night": "1"}, "priority": 7},
     {"name": "d required", "kind": "job", "command": "needs", "priority": 6},
     {"name": "e first", "kind": "job", "command": "one_run", "priority": 5},
@@ -234,7 +234,7 @@ CALL execute('refused');
 SELECT step, attempt, status, sqlstate, message, detail, remote_run_id IS NOT NULL AS has_run FROM last_step WHERE package = 'refused' ORDER BY step, attempt;
 SELECT pg_advisory_unlock(4717);
 CALL await_jobs(1, 'one_run');
-SELECT count(*) FROM workflow.run_history WHERE package IN ('off', 'needs');
+SELECT count(*) FROM workflow.run_history WHERE package IN ('child_off', 'needs');
 CALL execute('started');
 TRUNCATE effect;
 
