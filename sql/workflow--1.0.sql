@@ -626,7 +626,9 @@ SELECT r.run_id AS run,
     CASE WHEN t.status = 'paused' AND s.wait IS NULL THEN 'paused'
         WHEN t.status = 'queued' AND r.start_at > pg_catalog.clock_timestamp() THEN 'start_at'
         WHEN t.status = 'queued' THEN t.wait
-        ELSE s.wait END AS wait,
+        ELSE COALESCE(s.wait, (
+            SELECT 'lock of pid ' || pg_catalog.min(b.pid)
+            FROM pg_catalog.unnest(pg_catalog.pg_blocking_pids(s.pid)) AS b(pid))) END AS wait,
     s.pid,
     COALESCE(s.started_at, t.started_at) AS started_at,
     s.done,

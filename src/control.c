@@ -537,6 +537,12 @@ ask(int64 run_id, char what)
 	wf_rights_check_control(&run);
 	if (wf_history_run_ended(run_id))
 		return false;
+	if (wf_wakeup_started_here(run_id))
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("cannot pause or resume run " INT64_FORMAT " in the transaction that started it",
+						run_id),
+				 errdetail("The run starts when the transaction commits.")));
 	if (what == WF_ASKED_RESUME &&
 		wf_history_last_command(run_id, &asked.xid) != WF_ASKED_PAUSE)
 		return false;

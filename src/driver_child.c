@@ -43,6 +43,9 @@ typedef struct WaitingChild
 
 static int	bound_of(const WfPlan *plan, int level);
 static const WfPlan *current_plan(const WfPackageRow *package);
+static Jsonb *child_variables(WfDrivenRun *r, int32 step,
+							  const WfPlan *plan);
+static char *wrong_variables(WfDrivenRun *r, int32 step, const WfPlan *plan);
 static void wait_for_child(WfScheduler *s, WfDrivenRun *r,
 						   const WfAction *action);
 static bool may_start_child(WfDrivenRun *r, const char *name,
@@ -148,12 +151,9 @@ wf_driver_start_child(WfScheduler *s, WfDrivenRun *r, const WfAction *action)
 	}
 	plan = adopted ? wf_plan_get(child.package_id, child.version) :
 		current_plan(&package);
-	if (!adopted && r->sessions[action->step].variables != NULL &&
-		(message = wf_variables_undeclared(plan,
-										   r->sessions[action->step].variables)) != NULL)
+	if (!adopted &&
+		(message = wrong_variables(r, action->step, plan)) != NULL)
 	{
-		message = psprintf("package \"%s\" does not declare variable \"%s\"",
-						   plan->name, message);
 		wf_driver_write_and_end_step(s, r, action->step, WF_STEP_FAILED,
 									 ERRCODE_INVALID_PARAMETER_VALUE,
 									 message);
@@ -190,6 +190,31 @@ wf_driver_start_child(WfScheduler *s, WfDrivenRun *r, const WfAction *action)
 	else
 		make_child_run(r, action, &package, plan, &child);
 	hand_out_child(s, r, &child, adopted);
+}
+
+/* What a child gets of variables. */
+static Jsonb *
+child_variables(WfDrivenRun *r, int32 step, const WfPlan *plan)
+{
+	return r->sessions[step].variables != NULL ?
+		r->sessions[step].variables :
+		wf_variables_for_child(plan, r->variables);
+}
+
+/* Why a child cannot be started with its variables; NULL: it can. */
+static char *
+wrong_variables(WfDrivenRun *r, int32 step, const WfPlan *plan)
+{
+	Jsonb	   *given = child_variables(r, step, plan);
+	const char *name;
+
+	if (given != NULL && (name = wf_variables_undeclared(plan, given)) != NULL)
+		return psprintf("package \"%s\" does not declare variable \"%s\"",
+						plan->name, name);
+	if ((name = wf_variables_missing(plan, given)) != NULL)
+		return psprintf("package \"%s\" requires variable \"%s\"",
+						plan->name, name);
+	return NULL;
 }
 
 /* The step waits until its child can be started. */
@@ -318,9 +343,7 @@ make_child_run(WfDrivenRun *r, const WfAction *action,
 	child->root_run_id = r->run.root_run_id;
 	child->parent_step = action->step;
 	child->parent_attempt = action->attempt;
-	child->variables = r->sessions[action->step].variables != NULL ?
-		r->sessions[action->step].variables :
-		wf_variables_for_child(plan, r->variables);
+	child->variables = child_variables(r, action->step, plan);
 	wf_catalog_mark_version_used(package->package_id, package->version);
 	wf_history_insert_run(child);
 }

@@ -766,13 +766,22 @@ wf_plan_get(int64 package_id, int32 version)
 	return load_plan(package_id, version);
 }
 
-/* Make the cache, empty, if there is none or the extension is another one. */
+/*
+ * prepare_cache
+ *		Make the cache, empty, if there is none or the extension is another
+ *		one.  The generation is known once the tables are; they are looked up
+ *		first, since the plans that are taken from here are not to go away
+ *		with the second look.
+ */
 static void
 prepare_cache(void)
 {
 	HASHCTL		control = {0};
-	uint64		generation = wf_catalog_generation();
+	uint64		generation;
 
+	if (cache == NULL)
+		(void) wf_catalog_relid(WF_TABLE_DEFINITION);
+	generation = wf_catalog_generation();
 	if (cache && cache_generation == generation)
 		return;
 	cache = NULL;

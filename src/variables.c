@@ -83,9 +83,9 @@ wf_variables_check(const WfPlan *plan, Jsonb *given)
 	return given;
 }
 
-/* Check that what the package requires was given. */
-void
-wf_variables_check_required(const WfPlan *plan, Jsonb *given)
+/* See variables.h. */
+const char *
+wf_variables_missing(const WfPlan *plan, Jsonb *given)
 {
 	int			i;
 
@@ -98,11 +98,22 @@ wf_variables_check_required(const WfPlan *plan, Jsonb *given)
 										 strlen(plan->required[i]),
 										 &value) == NULL ||
 			value.type == jbvNull)
-			ereport(ERROR,
-					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-					 errmsg("package \"%s\" requires variable \"%s\"",
-							plan->name, plan->required[i])));
+			return plan->required[i];
 	}
+	return NULL;
+}
+
+/* Check that what the package requires was given. */
+void
+wf_variables_check_required(const WfPlan *plan, Jsonb *given)
+{
+	const char *missing = wf_variables_missing(plan, given);
+
+	if (missing != NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("package \"%s\" requires variable \"%s\"",
+						plan->name, missing)));
 }
 
 /* Those variables that a child declares. */

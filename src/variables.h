@@ -21,7 +21,11 @@ extern Jsonb *wf_variables_merge(Jsonb *defaults, Jsonb *given);
  */
 extern Jsonb *wf_variables_check(const WfPlan *plan, Jsonb *given);
 
-/* ERROR 22023 if a variable that the package requires is not given, or null. */
+/*
+ * A variable that the package requires and that is not given, or null; NULL:
+ * there is none.  The other function makes an ERROR 22023 of it.
+ */
+extern const char *wf_variables_missing(const WfPlan *plan, Jsonb *given);
 extern void wf_variables_check_required(const WfPlan *plan, Jsonb *given);
 
 /*
