@@ -202,7 +202,7 @@ SELECT workflow.define_package($$ {
 CALL execute('starts');
 CALL await_jobs(3, 'started');
 SELECT step, kind, status, rows, result, remote_run_id IS NOT NULL AS has_run FROM last_step WHERE package = 'starts' ORDER BY step;
-SELECT s.step, r.status, r.variables, r.parent_run_id, r.parent_step, r.root_run_id = r.run_id AS is_root, r.requested_by = current_user::regrole AS by_me
+SELECT s.step, r.status, r.variables, r.parent_run_id, r.parent_step, r.root_run_id = r.run_id AS is_root, r.requested_by = current_user AS by_me
 FROM last_step AS s JOIN workflow.run_history AS r ON r.run_id = s.remote_run_id WHERE s.package = 'starts' ORDER BY step;
 SELECT what FROM effect ORDER BY what;
 TRUNCATE effect;
@@ -270,7 +270,7 @@ CALL execute('of_a');
 CALL await_jobs(3, 'of_b');
 SELECT step, status, sqlstate, message FROM last_step WHERE package = 'of_a' ORDER BY step;
 SELECT what, cur, ses, count(*) FROM who GROUP BY what, cur, ses ORDER BY what;
-SELECT parent_step, requested_by = current_user::regrole AS by_me, requested_by = 'regress_workflow_a'::regrole AS by_a, count(*)
+SELECT parent_step, requested_by = current_user AS by_me, requested_by = 'regress_workflow_a' AS by_a, count(*)
 FROM workflow.run_history WHERE package = 'of_b' GROUP BY 1, 2, 3 ORDER BY 1;
 TRUNCATE who;
 -- taken back

@@ -258,7 +258,7 @@ SELECT workflow.start_job('pausing') AS run \gset
 CALL await(format($$ (SELECT count(*) = 1 FROM workflow.step_history WHERE run_id = %s AND status = 'running') $$, :run));
 SELECT workflow.pause_job(:run);
 SELECT workflow.stop_job(:run, 'paused long enough');
-SELECT status, stopped_by = current_user::regrole AS by_me, stop_reason FROM workflow.run_history WHERE run_id = :run;
+SELECT status, stopped_by = current_user AS by_me, stop_reason FROM workflow.run_history WHERE run_id = :run;
 SELECT step, status, reason FROM workflow.step_history WHERE run_id = :run ORDER BY step;
 SELECT pg_advisory_unlock(4715);
 -- a parent with its children

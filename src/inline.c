@@ -112,7 +112,8 @@ wf_inline_run(WfDatabase *database, WfEntry *entry)
 	entry->started_at = r.started_at;
 
 	begin(&r);
-	stop_if_asked(&r);
+	if (r.record == NULL)
+		stop_if_asked(&r);		/* else what is on record comes first */
 	advance(&r);
 	while (r.next.type == WF_ACT_EXECUTE && (!entry->pause || entry->cancel))
 		execute_next(&r);
