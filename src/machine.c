@@ -28,15 +28,13 @@
  * that lead out of the step have been evaluated, which may end further steps,
  * at the tail) and "reported" (the driver knows).  So a cascade is a loop
  * over the log, however deep it is, and each constraint is looked at once.
- * Package transactions belong in front of the first cursor: a step whose end
- * asks for a commit or a rollback is in the log already, and what comes after
- * it is not settled before that action has been carried out or has become
- * pending (R67).
+ * A step enters the log when what its end asks of the package transaction has
+ * been carried out or, if it is a rollback, has become pending (R20, R67).
  *
  * A run goes through its steps in two phases.  When no step of the graph is
- * running and none can start, the result is fixed, and the finally steps that
- * it calls for become ready, as if they were a graph of their own; only then
- * the run is over.  What halts or interrupts the first phase does not concern
+ * running and none can start, the package transaction is ended; then the
+ * result is fixed, and the finally steps that it calls for become ready, as if
+ * they were a graph of their own; only then the run is over.  What halts or interrupts the first phase does not concern
  * the second one, which can be interrupted for itself.
  *
  * An interruption (a stop, or the package's time-out) waits for nothing but
@@ -60,6 +58,9 @@
 /* The part of a SQLSTATE that is its class, as MAKE_SQLSTATE() packs it. */
 #define SQLSTATE_CLASS(sqlstate)	((sqlstate) & 0xFFF)
 
+/* Class 40, packed: transaction rollback. */
+#define CLASS_TRANSACTION_ROLLBACK	4
+
 /* What the end of a step means for a constraint that leads out of it. */
 typedef enum Verdict
 {
@@ -67,6 +68,8 @@ typedef enum Verdict
 	VERDICT_HOLDS,
 	VERDICT_NEVER
 } Verdict;
+
+static void end_running(WfMachine *machine, int32 step, WfStepStatus status);
 
 /*
  * Ends of steps, and what follows from them.
@@ -88,8 +91,8 @@ end_step(WfMachine *machine, int32 step, WfStepStatus status, WfReason reason)
 }
 
 /* Put a step into a queue, to wait there. */
-static void
-await(WfMachine *machine, int32 step, Wait wait, Queue *queue)
+void
+wf_step_await(WfMachine *machine, int32 step, Wait wait, Queue *queue)
 {
 	machine->steps[step].wait = wait;
 	queue_push(machine, queue, step);
@@ -102,11 +105,14 @@ make_startable(WfMachine *machine, int32 step)
 	if (machine->plan->steps[step].kind != WF_KIND_NONE)
 		wf_ready_push(machine, step);
 	else if (machine->paused)
-		await(machine, step, WAIT_RESUME, &machine->held);
+		wf_step_await(machine, step, WAIT_RESUME, &machine->held);
 	else
 	{
+		machine->steps[step].status = WF_STEP_RUNNING;
 		machine->steps[step].attempt++;
-		end_step(machine, step, WF_STEP_SUCCEEDED, WF_REASON_NONE);
+		machine->pending--;
+		machine->running++;
+		end_running(machine, step, WF_STEP_SUCCEEDED);
 	}
 }
 
@@ -123,7 +129,7 @@ make_ready(WfMachine *machine, int32 step)
 		return;
 
 	if (machine->plan->steps[step].has_condition)
-		await(machine, step, WAIT_ASK, &machine->conditions);
+		wf_step_await(machine, step, WAIT_ASK, &machine->conditions);
 	else
 		make_startable(machine, step);
 }
@@ -287,8 +293,8 @@ is_idle(const WfMachine *machine)
  * Follow the constraints out of the steps that have ended, until nothing new
  * ends, and see whether the phase has come to its end.
  */
-static void
-settle(WfMachine *machine)
+void
+wf_machine_settle(WfMachine *machine)
 {
 	while (machine->nsettled < machine->nended)
 	{
@@ -297,7 +303,8 @@ settle(WfMachine *machine)
 		settle_step(machine, step);
 	}
 
-	if (machine->phase == PHASE_GRAPH && is_idle(machine))
+	if (machine->phase == PHASE_GRAPH && is_idle(machine) &&
+		wf_join_complete(machine))
 		end_graph(machine);
 	if (machine->phase == PHASE_FINALLY && is_idle(machine))
 	{
@@ -308,40 +315,113 @@ settle(WfMachine *machine)
 }
 
 /*
- * Count the failure of a step, and decide whether the package fails with it
- * (R44, R45, R46).  The failure of a finally step is only counted.
+ * wf_package_fail
+ *		The package fails, by a step, at this moment: no further step starts,
+ *		nor joins who waits for that (R46).
+ */
+void
+wf_package_fail(WfMachine *machine, int32 step)
+{
+	if (machine->failed || machine->phase != PHASE_GRAPH)
+		return;
+	machine->failed = true;
+	machine->halted = true;
+	machine->error_step = step;
+	wf_join_drop_commit(machine);
+	wf_join_skip_joiners(machine, WF_REASON_PACKAGE_FAILED);
+}
+
+/*
+ * Count the failure of a step, decide whether the package fails with it (R44,
+ * R45, R46), and ask for the rollback that it calls for.  The failure of a
+ * finally step is only counted.
  */
 static void
 note_failure(WfMachine *machine, int32 step)
 {
+	const WfPlanStep *plan_step = &machine->plan->steps[step];
+
 	machine->failed_steps++;
 	if (machine->phase != PHASE_GRAPH)
 		return;
 
 	if (machine->error_step == NO_STEP)
 		machine->error_step = step;
-	if (!machine->failed &&
-		(machine->plan->fail_on_first_error ||
-		 machine->plan->steps[step].fail_package_on_error))
-	{
-		machine->failed = true;
-		machine->halted = true;
-		machine->error_step = step;
-	}
+	if (machine->plan->fail_on_first_error ||
+		plan_step->fail_package_on_error)
+		wf_package_fail(machine, step);
+	if (plan_step->rollback_on_failure)
+		wf_join_ask_rollback(machine);
 }
 
-/* A step that was running has ended. */
-static void
-end_running(WfMachine *machine, int32 step, WfStepStatus status)
+/*
+ * wf_step_finish
+ *		A step that is in progress ends.  What its failure means for the
+ *		package and the transaction comes before the dependents (R67).
+ */
+void
+wf_step_finish(WfMachine *machine, int32 step, WfStepStatus status)
 {
 	machine->running--;
 	wf_ready_release(machine, step);
-
-	/* Failure of the package comes before the dependents (R67). */
 	if (status == WF_STEP_FAILED ||
 		(status == WF_STEP_CANCELLED && !machine->interrupted))
 		note_failure(machine, step);
 	end_step(machine, step, status, WF_REASON_NONE);
+}
+
+/*
+ * wf_step_refuse
+ *		A step that is in progress ends as failed, without or in spite of what
+ *		it has executed.
+ */
+void
+wf_step_refuse(WfMachine *machine, int32 step, WfMachineError error,
+			   bool fails_package)
+{
+	machine->steps[step].error = error;
+	wf_step_finish(machine, step, WF_STEP_FAILED);
+	if (fails_package)
+		wf_package_fail(machine, step);
+}
+
+/* A step that is in progress, but has not begun, will not. */
+void
+wf_step_skip(WfMachine *machine, int32 step, WfReason reason)
+{
+	machine->running--;
+	wf_ready_release(machine, step);
+	end_step(machine, step, WF_STEP_SKIPPED, reason);
+}
+
+/* The work of a step is over. */
+static void
+end_running(WfMachine *machine, int32 step, WfStepStatus status)
+{
+	wf_join_leave(machine, step);
+	if (status == WF_STEP_SUCCEEDED && !wf_join_ask_commit(machine, step))
+		return;
+	wf_step_finish(machine, step, status);
+}
+
+/*
+ * A joined step is tried again inside of the transaction, if that can be of
+ * any use: it is lost with its session, and at a higher isolation level an
+ * error of class 40 would only come again (P7).
+ */
+static bool
+transaction_allows_retry(const WfMachine *machine, int32 step, int32 sqlstate)
+{
+	const WfTransaction *transaction = machine->transaction;
+	const StepState *state = &machine->steps[step];
+
+	if (state->transaction == 0 ||
+		machine->plan->steps[step].kind == WF_KIND_PACKAGE)
+		return true;
+	if (transaction->lost || transaction->number != state->transaction)
+		return false;
+	return transaction->isolation == WF_READ_COMMITTED ||
+		SQLSTATE_CLASS(sqlstate) != CLASS_TRANSACTION_ROLLBACK;
 }
 
 /* Is a failed attempt followed by another one? */
@@ -352,7 +432,8 @@ may_retry(const WfMachine *machine, int32 step, int32 sqlstate)
 	int32		i;
 
 	if (machine->interrupted ||
-		machine->steps[step].attempt >= plan_step->max_attempts)
+		machine->steps[step].attempt >= plan_step->max_attempts ||
+		!transaction_allows_retry(machine, step, sqlstate))
 		return false;
 
 	for (i = 0; i < plan_step->nretry_on; i++)
@@ -379,13 +460,13 @@ interrupt(WfMachine *machine)
 	machine->halted = true;
 	machine->interrupted = true;
 	machine->paused = false;
+	wf_join_interrupt(machine);
 	for (step = 0; step < machine->plan->nsteps; step++)
 	{
-		if (machine->steps[step].status == WF_STEP_RUNNING &&
-			machine->steps[step].wait != WAIT_NOTHING)
+		if (wf_machine_awaits_retry(machine, step))
 			end_running(machine, step, WF_STEP_FAILED);
 	}
-	settle(machine);
+	wf_machine_settle(machine);
 }
 
 /*
@@ -419,6 +500,7 @@ init_state(WfMachine *machine)
 		machine->steps[step].next = NO_STEP;
 		machine->steps[step].status = WF_STEP_WAITING;
 	}
+	wf_join_init(machine);
 	wf_ready_init(machine);
 }
 
@@ -429,11 +511,13 @@ wf_machine_attach(void *memory, const WfPlan *plan)
 	WfMachine  *machine = memory;
 
 	machine->plan = plan;
+	machine->transaction = NULL;
 	return machine;
 }
 
 WfMachine *
-wf_machine_init(void *memory, const WfPlan *plan)
+wf_machine_init(void *memory, const WfPlan *plan, WfTransaction *transaction,
+				bool inherits)
 {
 	WfMachine  *machine = memory;
 	bool		found = false;
@@ -442,6 +526,11 @@ wf_machine_init(void *memory, const WfPlan *plan)
 	Assert(plan->max_concurrent_steps > 0);
 	memset(memory, 0, wf_machine_size(plan));
 	machine->plan = plan;
+	if (plan->use_transactions)
+	{
+		machine->transaction = transaction;
+		machine->inherits = inherits;
+	}
 	init_state(machine);
 
 	for (step = 0; step < plan->nsteps; step++)
@@ -459,7 +548,7 @@ wf_machine_init(void *memory, const WfPlan *plan)
 		}
 	}
 	machine->nothing_to_run = !found;
-	settle(machine);
+	wf_machine_settle(machine);
 	return machine;
 }
 
@@ -484,11 +573,11 @@ wf_machine_step_ended(WfMachine *machine, int32 step, WfStepStatus status,
 
 	if (status == WF_STEP_FAILED && may_retry(machine, step, sqlstate))
 	{
-		await(machine, step, WAIT_SET_TIMER, &machine->timers);
+		wf_step_await(machine, step, WAIT_SET_TIMER, &machine->timers);
 		return;
 	}
 	end_running(machine, step, status);
-	settle(machine);
+	wf_machine_settle(machine);
 }
 
 /*
@@ -514,14 +603,15 @@ wf_machine_condition(WfMachine *machine, int32 step, WfCondition answer,
 	else if (answer == WF_CONDITION_ERROR && !machine->interrupted)
 	{
 		state->sqlstate = sqlstate;
+		state->error = WF_ERROR_CONDITION;
 		note_failure(machine, step);
 		end_step(machine, step, WF_STEP_FAILED, WF_REASON_NONE);
 	}
 	else if (answer == WF_CONDITION_TRUE && !machine->halted)
 		make_startable(machine, step);
 	else if (answer == WF_CONDITION_NULL && !machine->halted)
-		await(machine, step, WAIT_SET_TIMER, &machine->timers);
-	settle(machine);
+		wf_step_await(machine, step, WAIT_SET_TIMER, &machine->timers);
+	wf_machine_settle(machine);
 }
 
 /* Whoever waited may have ended meanwhile, or may no longer start. */
@@ -535,9 +625,9 @@ wf_machine_timer(WfMachine *machine, int32 step)
 		return;
 
 	if (state->status == WF_STEP_RUNNING)
-		await(machine, step, WAIT_ATTEMPT, &machine->retries);
+		wf_step_await(machine, step, WAIT_ATTEMPT, &machine->retries);
 	else
-		await(machine, step, WAIT_ASK, &machine->conditions);
+		wf_step_await(machine, step, WAIT_ASK, &machine->conditions);
 }
 
 void
@@ -588,5 +678,5 @@ wf_machine_resume(WfMachine *machine)
 		machine->steps[step].wait = WAIT_NOTHING;
 		make_startable(machine, step);
 	}
-	settle(machine);
+	wf_machine_settle(machine);
 }

@@ -16,6 +16,10 @@
  * same order, a machine always asks for the same actions; recovery rests on
  * that, by feeding a fresh machine from the record.
  *
+ * The machines of a package that owns a transaction and of those that inherit
+ * it share a WfTransaction, and what one of them does may be what another
+ * waits for: after an event of one, the actions of all are taken out.
+ *
  * Events that do not fit (the end of a step that is not running, a timer that
  * nobody waits for any more) change nothing.  When a run has ended only
  * timers may be left of what the driver was asked for; they are to be
@@ -27,37 +31,62 @@
 #define WF_MACHINE_H
 
 #include "plan.h"
+#include "transaction.h"
 
 typedef struct WfMachine WfMachine;
 
 typedef enum WfActionType
 {
-	WF_ACT_EXECUTE,				/* execute an sql step: step, attempt */
+	WF_ACT_EXECUTE,				/* execute an sql step: step, attempt; in the
+								 * branch of its instance if transaction is
+								 * not 0 */
 	WF_ACT_CHILD,				/* start the child run of a package step: step,
-								 * attempt */
+								 * attempt; if transaction is not 0, the child
+								 * inherits */
 	WF_ACT_CONDITION,			/* evaluate a step's condition, and answer by
-								 * wf_machine_condition(): step */
+								 * wf_machine_condition(): step; transaction:
+								 * in whose branch, if it has one */
 	WF_ACT_TIMER,				/* call wf_machine_timer() after a while: step,
 								 * delay_ms; attempt: those made so far, 0 if
 								 * it is the condition that is asked again */
-	WF_ACT_RECORD,				/* a step ended without being executed: write
+	WF_ACT_RECORD,				/* a step ended without being executed, or
+								 * otherwise than its last attempt said: write
 								 * its outcome; step, attempt (0 if it never
-								 * started), status, reason, sqlstate */
+								 * started), status, reason, error, sqlstate */
 	WF_ACT_CANCEL,				/* cancel a step in progress or, if attempt is
 								 * 0, the evaluation of its condition (it still
 								 * ends by wf_machine_step_ended() or
-								 * wf_machine_condition()): step, attempt */
+								 * wf_machine_condition()): step, attempt.  If
+								 * step is -1, the commit in progress */
+	WF_ACT_COMMIT,				/* end the package transaction, and answer by */
+	WF_ACT_ROLLBACK,			/* wf_machine_transaction_ended(): transaction.
+								 * Nobody executes in it.  Given to the owner */
 	WF_ACT_END					/* the run has ended: status; error_step */
 } WfActionType;
+
+/* An error of a step that no statement of it has raised. */
+typedef enum WfMachineError
+{
+	WF_ERROR_NONE,
+	WF_ERROR_CONDITION,			/* its condition failed */
+	WF_ERROR_BRANCH_BUSY,		/* another connection to the same database
+								 * executes in the transaction (R36, D6) */
+	WF_ERROR_INVALID,			/* the transaction was rolled back already
+								 * (R47) */
+	WF_ERROR_COMMIT				/* the commit that the step asked for failed */
+} WfMachineError;
 
 typedef struct WfAction
 {
 	WfActionType type;
 	int32		step;			/* index in plan->steps, or -1 */
 	int32		attempt;		/* 1, 2, ... */
+	int32		transaction;	/* number of the package transaction; 0: none */
 	WfStepStatus status;		/* RECORD */
 	WfReason	reason;			/* RECORD */
-	int			sqlstate;		/* RECORD: of the condition that failed, or 0 */
+	WfMachineError error;		/* RECORD */
+	int			sqlstate;		/* RECORD: of the condition or the commit that
+								 * failed, or 0 */
 	int64		delay_ms;		/* TIMER */
 	WfRunStatus run_status;		/* END */
 	int32		error_step;		/* END: the step whose error is the run's, or
@@ -65,9 +94,11 @@ typedef struct WfAction
 	int32		failed_steps;	/* END: their number */
 	bool		nothing_to_run; /* END: failed because no step was startable
 								 * at the beginning (R48) */
-	bool		failed_by_driver;	/* END: failed by wf_machine_fail(); the
-									 * error is what made the driver call
-									 * it */
+	bool		failed_by_driver;	/* END: failed by wf_machine_fail() or since
+									 * the commit on completion failed; the
+									 * driver knows the error */
+	bool		invalid_at_end; /* END: failed since the transaction to be
+								 * committed was invalid (R47) */
 } WfAction;
 
 /* What the evaluation of a condition came to. */
@@ -85,15 +116,21 @@ extern Size wf_machine_size(const WfPlan *plan);
 /*
  * wf_machine_init
  *		Make a machine in `memory` (wf_machine_size() bytes, MAXALIGNed) and
- *		feed it the start of the run.  The plan must outlive it, at the same
- *		address.
+ *		feed it the start of the run.  The plan and the transaction must
+ *		outlive it, at the same address.
+ *
+ * `transaction` is the run's own, as wf_transaction_init() has made it, or
+ * with `inherits` that of the package it was started in (R50).  Not used, and
+ * may be NULL, if the package does not use transactions.
  */
-extern WfMachine *wf_machine_init(void *memory, const WfPlan *plan);
+extern WfMachine *wf_machine_init(void *memory, const WfPlan *plan,
+								  WfTransaction *transaction, bool inherits);
 
 /*
  * wf_machine_attach
  *		Make a copied block usable in this process, whose plan of the same
- *		version is `plan`.
+ *		version is `plan`.  It can only be looked at: its transaction is
+ *		elsewhere.
  */
 extern WfMachine *wf_machine_attach(void *memory, const WfPlan *plan);
 
@@ -127,6 +164,22 @@ extern void wf_machine_condition(WfMachine *machine, int32 step,
  *		Event: the time that WF_ACT_TIMER gave has passed.
  */
 extern void wf_machine_timer(WfMachine *machine, int32 step);
+
+/*
+ * wf_machine_transaction_ended
+ *		Event: what WF_ACT_COMMIT or WF_ACT_ROLLBACK asked for is done.  A
+ *		commit that failed has rolled everything back; sqlstate says why.
+ */
+extern void wf_machine_transaction_ended(WfMachine *machine, bool committed,
+										 int sqlstate);
+
+/*
+ * wf_machine_transaction_lost
+ *		Event, for the owner's machine: a session of the transaction is gone,
+ *		and its work with it (D25).  The step that executed there ends by
+ *		itself.  Not while the transaction is being ended: that answers.
+ */
+extern void wf_machine_transaction_lost(WfMachine *machine);
 
 /*
  * wf_machine_stop
@@ -172,6 +225,7 @@ extern int32 wf_machine_error_step(const WfMachine *machine);
 /* Why the package failed, if not by a step: see WfAction. */
 extern bool wf_machine_nothing_to_run(const WfMachine *machine);
 extern bool wf_machine_failed_by_driver(const WfMachine *machine);
+extern bool wf_machine_invalid_at_end(const WfMachine *machine);
 
 /*
  * wf_machine_run_result
@@ -194,6 +248,19 @@ extern bool wf_machine_waits_for_main_thread(const WfMachine *machine,
 /* Its condition is to be evaluated, is being evaluated, or gave null. */
 extern bool wf_machine_waits_for_condition(const WfMachine *machine,
 										   int32 step);
+
+/*
+ * It waits for the transaction: to join the next one when the present one has
+ * ended, or until nobody executes in its branch.
+ */
+extern bool wf_machine_waits_for_transaction(const WfMachine *machine,
+											 int32 step);
+
+/* It has done its work, and the commit that it asked for is not done. */
+extern bool wf_machine_awaits_commit(const WfMachine *machine, int32 step);
+
+/* Number of the transaction that it is or was in; 0: none. */
+extern int32 wf_machine_step_transaction(const WfMachine *machine, int32 step);
 
 /* An attempt failed and the next one has not started; the step is running. */
 extern bool wf_machine_awaits_retry(const WfMachine *machine, int32 step);

@@ -3,9 +3,10 @@
  * machine_action.c
  *	  The actions of the run machine, read off its state.
  *
- * Between two events they come in this order: records, cancellations, timers,
- * retries, conditions, starts, the end.  Conditions come before starts, so
- * that what starts has been compared with all that could.
+ * Between two events they come in this order: records, cancellations, the end
+ * of the transaction, timers, retries, steps that waited to join, conditions,
+ * starts, the end.  Conditions come before starts, so that what starts has
+ * been compared with all that could.
  *
  *-------------------------------------------------------------------------
  */
@@ -28,13 +29,17 @@ set_action(const WfMachine *machine, WfAction *action, WfActionType type,
 	action->type = type;
 	action->step = step;
 	if (step != NO_STEP)
+	{
 		action->attempt = machine->steps[step].attempt;
+		action->transaction = machine->steps[step].transaction;
+	}
 	action->error_step = NO_STEP;
 }
 
 /*
- * The next step of the log that ended without being executed: skipped, of
- * kind none, or failed by its condition.
+ * The next step of the log that ended without being executed (skipped, of
+ * kind none, failed by its condition or by not getting into the transaction),
+ * or that failed after it was.
  */
 static bool
 next_record(WfMachine *machine, WfAction *action)
@@ -44,13 +49,14 @@ next_record(WfMachine *machine, WfAction *action)
 		int32		step = machine_log(machine)[machine->nreported++];
 		StepState  *state = &machine->steps[step];
 
-		if (state->attempt > 0 &&
+		if (state->attempt > 0 && state->error == WF_ERROR_NONE &&
 			machine->plan->steps[step].kind != WF_KIND_NONE)
 			continue;
 
 		set_action(machine, action, WF_ACT_RECORD, step);
 		action->status = state->status;
 		action->reason = state->reason;
+		action->error = state->error;
 		action->sqlstate = state->sqlstate;
 		return true;
 	}
@@ -63,19 +69,44 @@ next_cancel(WfMachine *machine, WfAction *action)
 {
 	if (!machine->interrupted)
 		return false;
+	if (machine->cancel_commit)
+	{
+		machine->cancel_commit = false;
+		set_action(machine, action, WF_ACT_CANCEL, NO_STEP);
+		return true;
+	}
 
 	while (machine->ncancelled < machine->plan->nsteps)
 	{
 		int32		step = machine->ncancelled++;
+		const StepState *state = &machine->steps[step];
 
-		if (machine->steps[step].status == WF_STEP_RUNNING ||
-			machine->steps[step].wait == WAIT_ANSWER)
+		if ((state->status == WF_STEP_RUNNING &&
+			 state->wait == WAIT_NOTHING) || state->wait == WAIT_ANSWER)
 		{
 			set_action(machine, action, WF_ACT_CANCEL, step);
 			return true;
 		}
 	}
 	return false;
+}
+
+/* The end of the transaction, when nobody executes in it any more. */
+static bool
+next_transaction_end(WfMachine *machine, WfAction *action)
+{
+	WfTransaction *transaction = machine->transaction;
+
+	if (transaction == NULL || machine->inherits || transaction->ending ||
+		!wf_transaction_is_dying(transaction) || transaction->executing > 0)
+		return false;
+
+	transaction->ending = true;
+	set_action(machine, action,
+			   transaction->state == WF_TRANSACTION_COMMITTING ?
+			   WF_ACT_COMMIT : WF_ACT_ROLLBACK, NO_STEP);
+	action->transaction = transaction->number;
+	return true;
 }
 
 /* base to the power of n, by squaring: there may be many attempts */
@@ -149,13 +180,47 @@ set_attempt(WfMachine *machine, WfAction *action, int32 step)
 }
 
 /*
+ * try_attempt
+ *		Start an attempt of a step in progress.  False if it has to wait for
+ *		the transaction, or has been ended, after which there may be something
+ *		else to do first.
+ */
+static bool
+try_attempt(WfMachine *machine, WfAction *action, int32 step, Entry entry)
+{
+	switch (entry)
+	{
+		case ENTRY_INSIDE:
+			wf_join_enter(machine, step);
+			break;
+		case ENTRY_LATER:
+		case ENTRY_JOIN_LATER:
+			wf_step_await(machine, step, WAIT_JOIN, &machine->joiners);
+			return false;
+		case ENTRY_BUSY:
+		case ENTRY_INVALID:
+			machine->steps[step].attempt++;
+			wf_join_refuse(machine, step, entry);
+			wf_machine_settle(machine);
+			machine->again = true;
+			return false;
+		case ENTRY_FREE:
+			break;
+	}
+	set_attempt(machine, action, step);
+	return true;
+}
+
+/*
  * The next attempt of a step that has awaited it.  The step is running, so it
- * goes on even if the package has failed meanwhile.
+ * goes on even if the package has failed meanwhile.  One that executes in a
+ * branch still has it; a package step joins anew.
  */
 static bool
 next_retry(WfMachine *machine, WfAction *action)
 {
 	int32		step;
+	Entry		entry = ENTRY_FREE;
 
 	if (machine->paused)
 		return false;
@@ -164,8 +229,34 @@ next_retry(WfMachine *machine, WfAction *action)
 		return false;
 
 	machine->steps[step].wait = WAIT_NOTHING;
-	set_attempt(machine, action, step);
-	return true;
+	if (machine->plan->steps[step].kind == WF_KIND_PACKAGE)
+		entry = wf_join_judge(machine, step);
+	return try_attempt(machine, action, step, entry);
+}
+
+/* The next step that has waited to join; those that cannot yet go on to. */
+static bool
+next_join(WfMachine *machine, WfAction *action)
+{
+	int32		first = NO_STEP;
+	int32		step;
+
+	if (machine->paused)
+		return false;
+	while (machine->joiners.first != first &&
+		   (step = queue_pop_waiting(machine, &machine->joiners,
+									 WAIT_JOIN)) != NO_STEP)
+	{
+		Entry		entry = wf_join_judge(machine, step);
+
+		machine->steps[step].wait = WAIT_NOTHING;
+		if (entry != ENTRY_LATER && entry != ENTRY_JOIN_LATER)
+			return try_attempt(machine, action, step, entry);
+		wf_step_await(machine, step, WAIT_JOIN, &machine->joiners);
+		if (first == NO_STEP)
+			first = step;
+	}
+	return false;
 }
 
 /* Conditions need no place and no connection (R68). */
@@ -176,35 +267,57 @@ next_condition(WfMachine *machine, WfAction *action)
 
 	if (machine->halted || machine->paused)
 		return false;
-	step = queue_pop_waiting(machine, &machine->conditions, WAIT_ASK);
-	if (step == NO_STEP)
-		return false;
-
-	machine->steps[step].wait = WAIT_ANSWER;
-	machine->evaluating++;
-	set_action(machine, action, WF_ACT_CONDITION, step);
-	return true;
+	if (machine->held_conditions.first != NO_STEP &&
+		!wf_join_holds_condition(machine, machine->held_conditions.first))
+		queue_move(machine, &machine->conditions, &machine->held_conditions);
+	while ((step = queue_pop_waiting(machine, &machine->conditions,
+									 WAIT_ASK)) != NO_STEP)
+	{
+		if (wf_join_holds_condition(machine, step))
+		{
+			wf_step_await(machine, step, WAIT_ASK, &machine->held_conditions);
+			continue;
+		}
+		machine->steps[step].wait = WAIT_ANSWER;
+		machine->evaluating++;
+		set_action(machine, action, WF_ACT_CONDITION, step);
+		if (machine->transaction != NULL &&
+			machine->plan->steps[step].joins &&
+			wf_transaction_is_current(machine->transaction))
+			action->transaction = machine->transaction->number;
+		return true;
+	}
+	return false;
 }
 
 /* The next step for which there is a place, and all else that it needs. */
 static bool
 next_start(WfMachine *machine, WfAction *action)
 {
-	int32		step;
+	while (!machine->halted && !machine->paused && !machine->again &&
+		   machine->running < machine->plan->max_concurrent_steps)
+	{
+		int32		step;
+		Entry		entry;
 
-	if (machine->halted || machine->paused ||
-		machine->running >= machine->plan->max_concurrent_steps)
-		return false;
-	step = wf_ready_pop(machine);
-	if (step == NO_STEP)
-		return false;
-
-	wf_ready_take(machine, step);
-	machine->steps[step].status = WF_STEP_RUNNING;
-	machine->pending--;
-	machine->running++;
-	set_attempt(machine, action, step);
-	return true;
+		wf_join_wake(machine);
+		step = wf_ready_pop(machine);
+		if (step == NO_STEP)
+			return false;
+		entry = wf_join_judge(machine, step);
+		if (entry == ENTRY_LATER)
+		{
+			wf_join_queue(machine, step);
+			continue;
+		}
+		wf_ready_take(machine, step);
+		machine->steps[step].status = WF_STEP_RUNNING;
+		machine->pending--;
+		machine->running++;
+		if (try_attempt(machine, action, step, entry))
+			return true;
+	}
+	return false;
 }
 
 static bool
@@ -220,17 +333,36 @@ next_end(WfMachine *machine, WfAction *action)
 	action->failed_steps = machine->failed_steps;
 	action->nothing_to_run = machine->nothing_to_run;
 	action->failed_by_driver = machine->failed_by_driver;
+	action->invalid_at_end = machine->invalid_at_end;
 	return true;
 }
 
+/* What starts, or goes on. */
+static bool
+next_work(WfMachine *machine, WfAction *action)
+{
+	return next_retry(machine, action) ||
+		(!machine->again && next_join(machine, action)) ||
+		(!machine->again && next_condition(machine, action)) ||
+		(!machine->again && next_start(machine, action));
+}
+
+/*
+ * A step that could not start may have ended, which changes what comes first.
+ */
 bool
 wf_machine_next(WfMachine *machine, WfAction *action)
 {
-	return next_record(machine, action) ||
-		next_cancel(machine, action) ||
-		next_timer(machine, action) ||
-		next_retry(machine, action) ||
-		next_condition(machine, action) ||
-		next_start(machine, action) ||
-		next_end(machine, action);
+	wf_join_catch_up(machine);
+	do
+	{
+		machine->again = false;
+		if (next_record(machine, action) ||
+			next_cancel(machine, action) ||
+			next_transaction_end(machine, action) ||
+			next_timer(machine, action) ||
+			next_work(machine, action))
+			return true;
+	} while (machine->again);
+	return next_end(machine, action);
 }

@@ -52,6 +52,7 @@ wf_ready_clear(WfMachine *machine)
 	ConnectionState *connections = machine_connections(machine);
 	int32		i;
 
+	wf_join_clear(machine);
 	machine->heaps[false].count = 0;
 	machine->heaps[true].count = 0;
 	machine->main_thread = NO_STEP;
@@ -121,6 +122,8 @@ heap_pop(WfMachine *machine, Heap *heap)
 	}
 	items[hole] = last;
 	machine->steps[top].in_heap = false;
+	if (machine->branches[step_instance(machine, top)].next == top)
+		machine->branches[step_instance(machine, top)].next = NO_STEP;
 	return top;
 }
 

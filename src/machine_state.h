@@ -4,8 +4,8 @@
  *	  The state of the run machine, for the files that it is made of.
  *
  * machine.c has the events and the rules by which one thing follows from
- * another, machine_ready.c the steps that could start and what they compete
- * for, machine_action.c what is read off the state for the driver, and
+ * another, machine_join.c the package transaction as far as this run is in
+ * it, machine_ready.c the steps that could start and what they compete for, machine_action.c what is read off the state for the driver, and
  * machine_view.c what is read off it for the views.
  *
  *-------------------------------------------------------------------------
@@ -26,7 +26,10 @@ typedef enum Wait
 	WAIT_ANSWER,				/* wf_machine_condition() */
 	WAIT_SET_TIMER,				/* WF_ACT_TIMER to be taken out */
 	WAIT_TIMER,					/* wf_machine_timer() */
-	WAIT_ATTEMPT				/* the next attempt to be taken out */
+	WAIT_ATTEMPT,				/* the next attempt to be taken out */
+	WAIT_BRANCH,				/* not running: nobody to execute in its branch */
+	WAIT_JOIN,					/* running: the transaction to be joinable */
+	WAIT_COMMIT					/* running: the commit that it asked for */
 } Wait;
 
 typedef struct StepState
@@ -34,10 +37,13 @@ typedef struct StepState
 	int32		open;			/* constraints not decided yet */
 	int32		attempt;		/* attempts started */
 	int32		next;			/* in the queue that it is in, or NO_STEP */
-	int32		sqlstate;		/* of its condition that failed, or 0 */
+	int32		sqlstate;		/* of its condition, or the commit that it
+								 * asked for, that failed; or 0 */
+	int32		transaction;	/* number of the one that it is or was in */
 	char		status;			/* a WfStepStatus */
 	char		reason;			/* a WfReason */
 	char		wait;			/* a Wait */
+	char		error;			/* a WfMachineError */
 	bool		ready;			/* constraints hold; stays set */
 	bool		in_heap;
 } StepState;
@@ -57,8 +63,18 @@ typedef struct Queue
 typedef struct ConnectionState
 {
 	int32		user;			/* the running step that uses it, or NO_STEP */
+	int32		enlisted;		/* number of the transaction that it is
+								 * enlisted in, if that is current (R10) */
 	Queue		waiters[2];		/* steps that met it in use, in that order */
 } ConnectionState;
+
+/* Steps that met their branch in use, and the first of them once it is free,
+ * until it comes out of its heap again. */
+typedef struct BranchState
+{
+	Queue		waiters;
+	int32		next;			/* or NO_STEP */
+} BranchState;
 
 /* A part of the array of heaps. */
 typedef struct Heap
@@ -82,11 +98,18 @@ typedef enum Phase
 struct WfMachine
 {
 	const WfPlan *plan;
+	WfTransaction *transaction; /* NULL: the package does not use any */
 	Heap		heaps[2];		/* startable steps, by their main_thread */
 	Queue		held;			/* of kind none, kept back by the pause */
 	Queue		conditions;		/* to be asked */
 	Queue		timers;			/* to be set */
 	Queue		retries;		/* attempts to be started */
+	Queue		held_conditions;	/* to be asked when nobody executes in the
+									 * transaction */
+	Queue		joiners;		/* running, wait to join */
+	Queue		committers;		/* running, wait for a commit */
+	BranchState branches[WF_MAX_BRANCHES];
+	int32		id;				/* among the machines of the transaction */
 	int32		main_thread;	/* the running step with this flag, or
 								 * NO_STEP */
 	int32		nended;			/* length of the log */
@@ -105,12 +128,18 @@ struct WfMachine
 	bool		stopped;		/* somebody stopped the run; of no meaning
 								 * once the result is fixed */
 	bool		nothing_to_run; /* R48 */
+	bool		invalid_at_end; /* R47 */
 
 	/* the phase; these two start anew with the finally steps */
 	bool		halted;			/* no further step starts */
 	bool		interrupted;	/* and steps in progress are cancelled */
 
+	bool		inherits;		/* the transaction is another run's */
+	bool		completing;		/* the graph is idle, its transaction is being
+								 * ended */
+	bool		cancel_commit;	/* the driver is to be told so */
 	bool		paused;
+	bool		again;			/* look for actions once more */
 	bool		ended;			/* the driver knows that the run is over */
 	char		phase;			/* a Phase */
 	char		result;			/* a WfRunStatus */
@@ -145,6 +174,15 @@ step_connection(WfMachine *machine, int32 step)
 	if (connection < 0)
 		return NULL;
 	return &machine_connections(machine)[connection];
+}
+
+/* The instance that a step executes on. */
+static inline int32
+step_instance(const WfMachine *machine, int32 step)
+{
+	int32		connection = machine->plan->steps[step].connection;
+
+	return connection < 0 ? 0 : machine->plan->connections[connection].instance;
 }
 
 static inline void
@@ -192,6 +230,60 @@ queue_pop_waiting(WfMachine *machine, Queue *queue, Wait wait)
 	while (step != NO_STEP && (Wait) machine->steps[step].wait != wait);
 	return step;
 }
+
+/* Append what is in one queue to another. */
+static inline void
+queue_move(WfMachine *machine, Queue *to, Queue *from)
+{
+	if (from->first == NO_STEP)
+		return;
+	if (to->first == NO_STEP)
+		to->first = from->first;
+	else
+		machine->steps[to->last].next = from->first;
+	to->last = from->last;
+	queue_init(from);
+}
+
+/* machine.c; see there */
+extern void wf_step_await(WfMachine *machine, int32 step, Wait wait,
+						  Queue *queue);
+extern void wf_step_finish(WfMachine *machine, int32 step,
+						   WfStepStatus status);
+extern void wf_step_skip(WfMachine *machine, int32 step, WfReason reason);
+extern void wf_step_refuse(WfMachine *machine, int32 step,
+						   WfMachineError error, bool fails_package);
+extern void wf_package_fail(WfMachine *machine, int32 step);
+extern void wf_machine_settle(WfMachine *machine);
+
+/* How a step that could start stands to the package transaction. */
+typedef enum Entry
+{
+	ENTRY_FREE,					/* it has nothing to do with it */
+	ENTRY_INSIDE,				/* it works in it */
+	ENTRY_LATER,				/* somebody executes in its branch */
+	ENTRY_JOIN_LATER,			/* when the one that is dying has ended */
+	ENTRY_BUSY,					/* WF_ERROR_BRANCH_BUSY */
+	ENTRY_INVALID				/* WF_ERROR_INVALID */
+} Entry;
+
+/* machine_join.c; see there */
+extern void wf_join_init(WfMachine *machine);
+extern void wf_join_clear(WfMachine *machine);
+extern Entry wf_join_judge(const WfMachine *machine, int32 step);
+extern void wf_join_enter(WfMachine *machine, int32 step);
+extern void wf_join_leave(WfMachine *machine, int32 step);
+extern void wf_join_refuse(WfMachine *machine, int32 step, Entry entry);
+extern void wf_join_queue(WfMachine *machine, int32 step);
+extern void wf_join_wake(WfMachine *machine);
+extern bool wf_join_holds_condition(const WfMachine *machine, int32 step);
+extern bool wf_join_ask_commit(WfMachine *machine, int32 step);
+extern void wf_join_ask_rollback(WfMachine *machine);
+extern void wf_join_drop_commit(WfMachine *machine);
+extern void wf_join_skip_joiners(WfMachine *machine, WfReason reason);
+extern void wf_join_catch_up(WfMachine *machine);
+extern bool wf_join_complete(WfMachine *machine);
+extern void wf_join_interrupt(WfMachine *machine);
 
 /* machine_ready.c; see there */
 extern void wf_ready_init(WfMachine *machine);

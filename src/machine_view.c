@@ -63,6 +63,12 @@ wf_machine_failed_by_driver(const WfMachine *machine)
 }
 
 bool
+wf_machine_invalid_at_end(const WfMachine *machine)
+{
+	return machine->invalid_at_end;
+}
+
+bool
 wf_machine_paused(const WfMachine *machine)
 {
 	return machine->paused;
@@ -152,5 +158,29 @@ wf_machine_awaits_retry(const WfMachine *machine, int32 step)
 {
 	const StepState *state = &machine->steps[step];
 
-	return state->status == WF_STEP_RUNNING && state->wait != WAIT_NOTHING;
+	return state->status == WF_STEP_RUNNING &&
+		(state->wait == WAIT_SET_TIMER || state->wait == WAIT_TIMER ||
+		 state->wait == WAIT_ATTEMPT);
+}
+
+/* See machine.h. */
+bool
+wf_machine_waits_for_transaction(const WfMachine *machine, int32 step)
+{
+	return machine->steps[step].wait == WAIT_JOIN ||
+		(machine->steps[step].wait == WAIT_BRANCH &&
+		 machine->steps[step].status == WF_STEP_WAITING &&
+		 !machine->halted && !machine->paused);
+}
+
+bool
+wf_machine_awaits_commit(const WfMachine *machine, int32 step)
+{
+	return machine->steps[step].wait == WAIT_COMMIT;
+}
+
+int32
+wf_machine_step_transaction(const WfMachine *machine, int32 step)
+{
+	return machine->steps[step].transaction;
 }

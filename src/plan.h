@@ -48,6 +48,8 @@ typedef struct WfPlanConnection
 {
 	char	   *name;
 	char	   *server;			/* NULL: this database */
+	int32		instance;		/* 0: this database.  Connections with the
+								 * same number share a branch */
 } WfPlanConnection;
 
 typedef struct WfPlanStep
@@ -74,6 +76,11 @@ typedef struct WfPlanStep
 	bool		main_thread;	/* R40 */
 	bool		fail_package_on_error;	/* R45 */
 
+	/* these three only if the package uses transactions (R4, R6) */
+	bool		joins;			/* the package transaction */
+	bool		commit_on_success;	/* R20 */
+	bool		rollback_on_failure;	/* R18 */
+
 	/* for the drivers; the machine does not look at these */
 	bool		atomic;			/* statements succeed or fail together */
 	bool		restartable;	/* may be executed again after a crash */
@@ -99,6 +106,9 @@ typedef struct WfPlan
 	int32		version;
 	char	   *name;
 	bool		fail_on_first_error;
+	bool		use_transactions;
+	bool		commit_on_completion;	/* R22, R23 */
+	char		isolation;		/* a WfIsolation */
 	int32		max_concurrent_steps;
 	int32		nsteps;
 	WfPlanStep *steps;

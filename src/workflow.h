@@ -70,6 +70,14 @@ typedef enum WfRunStatus
 	WF_RUN_SKIPPED = 'k'
 } WfRunStatus;
 
+/* Isolation level of a package transaction (R5). */
+typedef enum WfIsolation
+{
+	WF_READ_COMMITTED = 'c',
+	WF_REPEATABLE_READ = 'r',
+	WF_SERIALIZABLE = 's'
+} WfIsolation;
+
 /* Text forms, as product.md spells them; NULL for a code that is none. */
 extern const char *wf_step_kind_name(char kind);
 extern const char *wf_on_name(char on);

@@ -552,6 +552,12 @@ trace_action(const WfAction *action)
 		case WF_ACT_CANCEL:
 			trace_add(action->attempt == 0 ? "%c?^" : "%c^", step);
 			break;
+		case WF_ACT_COMMIT:
+			trace_add("commit%d", action->transaction);
+			break;
+		case WF_ACT_ROLLBACK:
+			trace_add("rollback%d", action->transaction);
+			break;
 		case WF_ACT_END:
 			trace_end(action);
 			break;

@@ -730,6 +730,10 @@ model_check_next(Model *model, bool given, const WfAction *action)
 		case WF_ACT_END:
 			model_check_end(model, action);
 			break;
+		case WF_ACT_COMMIT:
+		case WF_ACT_ROLLBACK:
+			expect(false, "no transaction was to be ended");
+			break;
 	}
 }
 

@@ -164,7 +164,7 @@ plan_free(TestPlan *test)
 WfMachine *
 machine_new(const WfPlan *plan)
 {
-	return wf_machine_init(malloc(wf_machine_size(plan)), plan);
+	return wf_machine_init(malloc(wf_machine_size(plan)), plan, NULL, false);
 }
 
 /*
@@ -846,6 +846,10 @@ shape_actions(WfMachine *machine, Counts *count, int32 *running)
 				break;
 			case WF_ACT_CANCEL:
 				count->cancelled++;
+				break;
+			case WF_ACT_COMMIT:
+			case WF_ACT_ROLLBACK:
+				wf_machine_transaction_ended(machine, true, 0);
 				break;
 			case WF_ACT_END:
 				count->ended++;

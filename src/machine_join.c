@@ -1,0 +1,506 @@
+/*-------------------------------------------------------------------------
+ *
+ * machine_join.c
+ *	  The package transaction, as far as the run of a machine is in it.
+ *
+ * A step enters when it starts: by joining, or since its connection is
+ * enlisted (R6, R11).  What keeps it from that is judged each time it could
+ * start; see Entry.  A step that must wait for its branch goes back to where
+ * steps wait that could start: it takes no place (P2); one that must wait for
+ * the end of a dying transaction is in progress already (R34, P16).  Steps
+ * that execute something keep their branch until they have ended, also
+ * between two attempts; package steps only join (D10).
+ *
+ * A commit is asked for by the success of a step of the owner, which is in
+ * progress until the commit is done (R20, R35), or by the completion of the
+ * owner; a rollback by the failure of a step of any of the packages, or by
+ * the completion.  Whatever is asked for, the owner's machine tells the driver
+ * when nobody executes in the transaction any more.
+ *
+ * A package that inherits never ends the transaction.  What it changes in the
+ * shared state, the owner's machine finds when its actions are taken out.
+ *
+ *-------------------------------------------------------------------------
+ */
+#ifndef FRONTEND
+#include "postgres.h"
+#else
+#include "postgres_fe.h"
+#endif
+
+#include "machine_state.h"
+
+/*
+ * wf_transaction_init
+ *		Make the transaction of a package that owns its transactions.
+ */
+void
+wf_transaction_init(WfTransaction *transaction, const WfPlan *plan)
+{
+	memset(transaction, 0, sizeof(WfTransaction));
+	transaction->state = WF_TRANSACTION_NONE;
+	transaction->isolation = plan->isolation;
+}
+
+/* Prepare; the machine has its transaction. */
+void
+wf_join_init(WfMachine *machine)
+{
+	queue_init(&machine->held_conditions);
+	queue_init(&machine->joiners);
+	queue_init(&machine->committers);
+	wf_join_clear(machine);
+	if (machine->transaction != NULL)
+		machine->id = ++machine->transaction->nmachines;
+}
+
+/* Forget who waits for a branch. */
+void
+wf_join_clear(WfMachine *machine)
+{
+	int			i;
+
+	for (i = 0; i < WF_MAX_BRANCHES; i++)
+	{
+		queue_init(&machine->branches[i].waiters);
+		machine->branches[i].next = NO_STEP;
+	}
+}
+
+/*
+ * No further step enters: the transaction is being ended, or is about to be.
+ */
+static bool
+is_closing(const WfTransaction *transaction)
+{
+	return transaction->ending || transaction->lost ||
+		(wf_transaction_is_dying(transaction) &&
+		 transaction->executing == 0);
+}
+
+/* The connection of a step is enlisted, so the step works inside (R11). */
+static bool
+is_enlisted(const WfMachine *machine, int32 step)
+{
+	ConnectionState *connection =
+		step_connection(unconstify(WfMachine *, machine), step);
+
+	return connection != NULL &&
+		connection->enlisted == machine->transaction->number &&
+		wf_transaction_is_current(machine->transaction);
+}
+
+/* A step is to work in the current transaction: can it use its branch? */
+static Entry
+judge_branch(const WfMachine *machine, int32 step)
+{
+	const WfTransaction *transaction = machine->transaction;
+	const WfBranch *branch =
+		&transaction->branches[step_instance(machine, step)];
+
+	if (is_closing(transaction))
+		return ENTRY_LATER;
+	if (branch->machine == 0)
+		return ENTRY_INSIDE;
+	if (branch->named && machine->plan->steps[step].connection >= 0)
+		return ENTRY_BUSY;
+	return ENTRY_LATER;
+}
+
+/*
+ * wf_join_judge
+ *		How a step that could start stands to the transaction: table 3.5.
+ */
+Entry
+wf_join_judge(const WfMachine *machine, int32 step)
+{
+	const WfTransaction *transaction = machine->transaction;
+	const WfPlanStep *plan_step = &machine->plan->steps[step];
+
+	if (transaction == NULL)
+		return ENTRY_FREE;
+	if (!plan_step->joins)
+		return is_enlisted(machine, step) ?
+			judge_branch(machine, step) : ENTRY_FREE;
+
+	switch ((WfTransactionState) transaction->state)
+	{
+		case WF_TRANSACTION_NONE:
+			return ENTRY_INSIDE;
+		case WF_TRANSACTION_INVALID:
+			return ENTRY_INVALID;
+		case WF_TRANSACTION_ACTIVE:
+			if (plan_step->kind == WF_KIND_PACKAGE)
+				return ENTRY_INSIDE;
+			return judge_branch(machine, step);
+		case WF_TRANSACTION_COMMITTING:
+		case WF_TRANSACTION_ROLLING_BACK:
+			break;
+	}
+	return ENTRY_JOIN_LATER;
+}
+
+/*
+ * wf_join_enter
+ *		A step that was judged ENTRY_INSIDE starts.  If there is no
+ *		transaction, this is where it begins (R1); if the package inherits,
+ *		on behalf of the owner.
+ */
+void
+wf_join_enter(WfMachine *machine, int32 step)
+{
+	WfTransaction *transaction = machine->transaction;
+	ConnectionState *connection = step_connection(machine, step);
+	WfBranch   *branch = &transaction->branches[step_instance(machine, step)];
+
+	if (transaction->state == WF_TRANSACTION_NONE)
+	{
+		transaction->state = WF_TRANSACTION_ACTIVE;
+		transaction->number++;
+	}
+	machine->steps[step].transaction = transaction->number;
+	if (machine->plan->steps[step].kind == WF_KIND_PACKAGE)
+		return;
+
+	Assert(branch->machine == 0);
+	branch->machine = machine->id;
+	branch->step = step;
+	branch->named = (connection != NULL);
+	transaction->executing++;
+	if (connection != NULL)
+		connection->enlisted = transaction->number;
+}
+
+/* A step has ended; if it executed in a branch, that is free now. */
+void
+wf_join_leave(WfMachine *machine, int32 step)
+{
+	WfTransaction *transaction = machine->transaction;
+	WfBranch   *branch;
+
+	if (transaction == NULL)
+		return;
+	branch = &transaction->branches[step_instance(machine, step)];
+	if (branch->machine != machine->id || branch->step != step)
+		return;
+	branch->machine = 0;
+	transaction->executing--;
+}
+
+/*
+ * wf_join_refuse
+ *		End a step, in progress, that cannot enter.  Who wanted to join fails
+ *		the package as well (R9), but in a package that inherits an invalid
+ *		transaction that is an ordinary failure (P13), and so it is when a step
+ *		that does not join finds its branch busy (D6).
+ */
+void
+wf_join_refuse(WfMachine *machine, int32 step, Entry entry)
+{
+	if (entry == ENTRY_INVALID)
+		wf_step_refuse(machine, step, WF_ERROR_INVALID, !machine->inherits);
+	else
+		wf_step_refuse(machine, step, WF_ERROR_BRANCH_BUSY,
+					   machine->plan->steps[step].joins);
+}
+
+/* Let a step that could start wait until its branch is free. */
+void
+wf_join_queue(WfMachine *machine, int32 step)
+{
+	BranchState *branch = &machine->branches[step_instance(machine, step)];
+
+	wf_step_await(machine, step, WAIT_BRANCH, &branch->waiters);
+}
+
+/*
+ * wf_join_wake
+ *		For each branch that is free, let the first step that waits for it
+ *		compete again; the next one follows when it has had its chance.
+ */
+void
+wf_join_wake(WfMachine *machine)
+{
+	WfTransaction *transaction = machine->transaction;
+	int			i;
+
+	if (transaction == NULL || is_closing(transaction))
+		return;
+	for (i = 0; i < WF_MAX_BRANCHES; i++)
+	{
+		BranchState *branch = &machine->branches[i];
+
+		if (branch->waiters.first == NO_STEP || branch->next != NO_STEP ||
+			transaction->branches[i].machine != 0)
+			continue;
+		branch->next = queue_pop_waiting(machine, &branch->waiters,
+										 WAIT_BRANCH);
+		if (branch->next == NO_STEP)
+			continue;
+		machine->steps[branch->next].wait = WAIT_NOTHING;
+		wf_ready_push(machine, branch->next);
+	}
+}
+
+/*
+ * wf_join_holds_condition
+ *		The condition of a step that joins sees the transaction (P14), so it
+ *		is not asked while a step executes in it, nor while it is dying.
+ */
+bool
+wf_join_holds_condition(const WfMachine *machine, int32 step)
+{
+	const WfTransaction *transaction = machine->transaction;
+
+	return transaction != NULL && machine->plan->steps[step].joins &&
+		wf_transaction_is_current(transaction) &&
+		(transaction->executing > 0 || wf_transaction_is_dying(transaction));
+}
+
+/*
+ * wf_join_ask_commit
+ *		A step has succeeded: see to its commit_on_success (R20, R21; table
+ *		3.2).  True if it ends now, as succeeded; else it waits for the commit,
+ *		or has been ended as failed.
+ */
+bool
+wf_join_ask_commit(WfMachine *machine, int32 step)
+{
+	WfTransaction *transaction = machine->transaction;
+
+	if (transaction == NULL || machine->inherits ||
+		!machine->plan->steps[step].commit_on_success ||
+		machine->phase != PHASE_GRAPH || machine->failed ||
+		machine->interrupted || transaction->state == WF_TRANSACTION_NONE)
+		return true;
+
+	if (transaction->state == WF_TRANSACTION_INVALID ||
+		(transaction->state == WF_TRANSACTION_ROLLING_BACK &&
+		 transaction->invalidates))
+	{
+		wf_step_refuse(machine, step, WF_ERROR_INVALID, true);
+		return false;
+	}
+	if (transaction->state == WF_TRANSACTION_ROLLING_BACK)
+		return true;			/* that was asked for first, and wins */
+
+	transaction->state = WF_TRANSACTION_COMMITTING;
+	wf_step_await(machine, step, WAIT_COMMIT, &machine->committers);
+	return false;
+}
+
+/* The commit that steps wait for is not to be: they have succeeded. */
+static void
+release_committers(WfMachine *machine)
+{
+	int32		step;
+
+	while ((step = queue_pop_waiting(machine, &machine->committers,
+									 WAIT_COMMIT)) != NO_STEP)
+		wf_step_finish(machine, step, WF_STEP_SUCCEEDED);
+}
+
+/*
+ * wf_join_ask_rollback
+ *		A step with rollback_on_failure has failed (R18, R54; tables 3.2 and
+ *		3.3).  It wins over a commit that has not begun (R35).
+ */
+void
+wf_join_ask_rollback(WfMachine *machine)
+{
+	WfTransaction *transaction = machine->transaction;
+
+	if (transaction == NULL || transaction->ending)
+		return;
+	switch ((WfTransactionState) transaction->state)
+	{
+		case WF_TRANSACTION_NONE:
+			break;
+		case WF_TRANSACTION_ACTIVE:
+		case WF_TRANSACTION_COMMITTING:
+			transaction->state = WF_TRANSACTION_ROLLING_BACK;
+			transaction->invalidates = machine->inherits;
+			release_committers(machine);
+			break;
+		case WF_TRANSACTION_ROLLING_BACK:
+			if (!machine->inherits)
+				transaction->invalidates = false;
+			break;
+		case WF_TRANSACTION_INVALID:
+			if (!machine->inherits)
+				transaction->state = WF_TRANSACTION_NONE;
+			break;
+	}
+}
+
+/* The package has failed: a commit that has not begun is not made (R35). */
+void
+wf_join_drop_commit(WfMachine *machine)
+{
+	WfTransaction *transaction = machine->transaction;
+
+	if (transaction == NULL || machine->inherits || transaction->ending ||
+		transaction->state != WF_TRANSACTION_COMMITTING)
+		return;
+	transaction->state = WF_TRANSACTION_ACTIVE;
+	release_committers(machine);
+}
+
+/*
+ * wf_join_skip_joiners
+ *		Steps that wait to join have not begun, and will not.  One that has
+ *		failed before and would join anew has failed.
+ */
+void
+wf_join_skip_joiners(WfMachine *machine, WfReason reason)
+{
+	int32		step;
+
+	while ((step = queue_pop_waiting(machine, &machine->joiners,
+									 WAIT_JOIN)) != NO_STEP)
+	{
+		if (machine->steps[step].attempt == 0)
+			wf_step_skip(machine, step, reason);
+		else
+			wf_step_finish(machine, step, WF_STEP_FAILED);
+	}
+}
+
+/* Another machine may have put a rollback in the place of our commit. */
+void
+wf_join_catch_up(WfMachine *machine)
+{
+	if (machine->committers.first == NO_STEP ||
+		machine->transaction->state == WF_TRANSACTION_COMMITTING)
+		return;
+	release_committers(machine);
+	wf_machine_settle(machine);
+}
+
+/* Is the owner to commit when it completes?  Table 3.4. */
+static bool
+commits_at_end(const WfMachine *machine)
+{
+	return machine->plan->commit_on_completion && !machine->failed &&
+		!machine->stopped && !machine->nothing_to_run;
+}
+
+/*
+ * wf_join_complete
+ *		No step of the graph is running and none can start.  True if the
+ *		transaction does not stand in the way of the end; else its own end
+ *		comes first (R22, R23, R28, R47).
+ */
+bool
+wf_join_complete(WfMachine *machine)
+{
+	WfTransaction *transaction = machine->transaction;
+
+	if (transaction == NULL || machine->inherits)
+		return true;
+	switch ((WfTransactionState) transaction->state)
+	{
+		case WF_TRANSACTION_NONE:
+			return true;
+		case WF_TRANSACTION_INVALID:
+			transaction->state = WF_TRANSACTION_NONE;
+			machine->invalid_at_end = commits_at_end(machine);
+			machine->failed |= machine->invalid_at_end;
+			return true;
+		case WF_TRANSACTION_ACTIVE:
+			machine->completing = true;
+			transaction->state = commits_at_end(machine) ?
+				WF_TRANSACTION_COMMITTING : WF_TRANSACTION_ROLLING_BACK;
+			return false;
+		case WF_TRANSACTION_COMMITTING:
+		case WF_TRANSACTION_ROLLING_BACK:
+			break;
+	}
+	return false;
+}
+
+/* The run is to end: a commit that has begun is to be cancelled. */
+void
+wf_join_interrupt(WfMachine *machine)
+{
+	WfTransaction *transaction = machine->transaction;
+
+	if (transaction == NULL || machine->phase != PHASE_GRAPH)
+		return;
+	wf_join_skip_joiners(machine, WF_REASON_CANCELLED);
+	if (machine->inherits || transaction->state != WF_TRANSACTION_COMMITTING)
+		return;
+	if (transaction->ending)
+		machine->cancel_commit = true;
+	else if (machine->completing)
+		transaction->state = WF_TRANSACTION_ROLLING_BACK;
+	else
+		wf_join_drop_commit(machine);
+}
+
+/* The steps that asked for the commit end, and the package may fail (R25). */
+static void
+end_commit(WfMachine *machine, bool committed, int sqlstate)
+{
+	int32		step;
+
+	if (committed)
+		release_committers(machine);
+	while ((step = queue_pop_waiting(machine, &machine->committers,
+									 WAIT_COMMIT)) != NO_STEP)
+	{
+		machine->steps[step].sqlstate = sqlstate;
+		wf_step_refuse(machine, step, WF_ERROR_COMMIT, true);
+	}
+	if (!machine->completing)
+		return;
+
+	/* A stop or a time-out that came during the commit counts if it failed. */
+	if (committed)
+		machine->stopped = machine->failed = machine->failed_by_driver = false;
+	else if (!machine->interrupted)
+		machine->failed = machine->failed_by_driver = true;
+}
+
+/* See machine.h. */
+void
+wf_machine_transaction_ended(WfMachine *machine, bool committed, int sqlstate)
+{
+	WfTransaction *transaction = machine->transaction;
+	bool		commit = transaction->state == WF_TRANSACTION_COMMITTING;
+
+	Assert(!machine->inherits);
+	if (!transaction->ending)
+		return;
+
+	transaction->state = transaction->invalidates ?
+		WF_TRANSACTION_INVALID : WF_TRANSACTION_NONE;
+	transaction->ending = false;
+	transaction->invalidates = false;
+	transaction->lost = false;
+	machine->cancel_commit = false;
+	if (commit)
+		end_commit(machine, committed, sqlstate);
+	wf_machine_settle(machine);
+}
+
+/* See machine.h. */
+void
+wf_machine_transaction_lost(WfMachine *machine)
+{
+	WfTransaction *transaction = machine->transaction;
+	int32		step;
+
+	Assert(!machine->inherits);
+	if (!wf_transaction_is_current(transaction) || transaction->ending)
+		return;
+
+	transaction->lost = true;
+	if (transaction->state != WF_TRANSACTION_ROLLING_BACK)
+		transaction->invalidates = true;
+	transaction->state = WF_TRANSACTION_ROLLING_BACK;
+	while ((step = queue_pop_waiting(machine, &machine->committers,
+									 WAIT_COMMIT)) != NO_STEP)
+		wf_step_refuse(machine, step, WF_ERROR_INVALID, true);
+	wf_machine_settle(machine);
+}
