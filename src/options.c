@@ -61,11 +61,11 @@ static const WfOption package_options[WF_PACKAGE_NOPTIONS] = {
 	[WF_PACKAGE_USE_TRANSACTIONS] =
 	{"use_transactions", WF_TYPE_BOOL, "true", YES},
 	[WF_PACKAGE_COMMIT_ON_COMPLETION] =
-	{"commit_on_completion", WF_TYPE_BOOL, "true", LATER},
+	{"commit_on_completion", WF_TYPE_BOOL, "true", YES},
 	[WF_PACKAGE_FAIL_ON_FIRST_ERROR] =
 	{"fail_on_first_error", WF_TYPE_BOOL, "true", YES},
 	[WF_PACKAGE_ISOLATION_LEVEL] =
-	{"isolation_level", WF_TYPE_ENUM, "\"read committed\"", LATER, 0,
+	{"isolation_level", WF_TYPE_ENUM, "\"read committed\"", YES, 0,
 	isolation_levels},
 	[WF_PACKAGE_MAX_CONCURRENT_STEPS] =
 	{"max_concurrent_steps", WF_TYPE_INT, "4", YES, 1},
@@ -95,7 +95,7 @@ static const WfOption package_options[WF_PACKAGE_NOPTIONS] = {
 static const WfOption connection_options[WF_CONNECTION_NOPTIONS] = {
 	[WF_CONNECTION_NAME] = {"name", WF_TYPE_TEXT, "null", YES},
 	[WF_CONNECTION_SERVER] = {"server", WF_TYPE_TEXT, "null", LATER},
-	[WF_CONNECTION_TRANSACTIONAL] = {"transactional", WF_TYPE_BOOL, "true", LATER}
+	[WF_CONNECTION_TRANSACTIONAL] = {"transactional", WF_TYPE_BOOL, "true", YES}
 };
 
 static const WfOption step_options[WF_STEP_NOPTIONS] = {
@@ -107,11 +107,11 @@ static const WfOption step_options[WF_STEP_NOPTIONS] = {
 	[WF_STEP_BALANCE] =
 	{"balance", WF_TYPE_ENUM, "\"first\"", LATER, 0, balances},
 	[WF_STEP_JOIN_TRANSACTION] =
-	{"join_transaction", WF_TYPE_BOOL, "false", LATER},
+	{"join_transaction", WF_TYPE_BOOL, "false", YES},
 	[WF_STEP_COMMIT_ON_SUCCESS] =
-	{"commit_on_success", WF_TYPE_BOOL, "false", LATER},
+	{"commit_on_success", WF_TYPE_BOOL, "false", YES},
 	[WF_STEP_ROLLBACK_ON_FAILURE] =
-	{"rollback_on_failure", WF_TYPE_BOOL, "false", LATER},
+	{"rollback_on_failure", WF_TYPE_BOOL, "false", YES},
 	[WF_STEP_FAIL_PACKAGE_ON_ERROR] =
 	{"fail_package_on_error", WF_TYPE_BOOL, "false", YES},
 	[WF_STEP_MAIN_THREAD] = {"main_thread", WF_TYPE_BOOL, "false", YES},

@@ -99,8 +99,9 @@ static bool needs_driver(const WfPlanStep *step);
 static bool is_sequential(const Compiler *compiler);
 static int32 latest_predecessor(const Compiler *compiler, int32 step,
 								const int32 *position, WfOn *on);
-static int32 count_sessions(const WfPlan *plan);
-static bool needs_session(const WfPlanStep *step);
+static int32 count_sessions(const WfPlan *plan, bool inherits);
+static bool executes(const WfPlanStep *step);
+static bool only_children_join(const WfPlan *plan);
 static char *copy_string(Compiler *compiler, const JsonbValue *value);
 static void sort_names(WfPlanName *names, int32 n, const char *what,
 					   const char *package);
@@ -140,7 +141,8 @@ wf_plan_compile(int64 package_id, int32 version, Jsonb *document)
 	build_edges(&compiler);
 	sort_steps(&compiler);
 	plan->inline_run = runs_inline(&compiler);
-	plan->sessions = count_sessions(plan);
+	plan->sessions = count_sessions(plan, false);
+	plan->sessions_inheriting = count_sessions(plan, true);
 
 	MemoryContextSwitchTo(compiler.plan_context);
 	MemoryContextDelete(compiler.scratch);
@@ -544,16 +546,19 @@ report_cycle(const Compiler *compiler, const int32 *waits_for)
 /*
  * runs_inline
  *		True if one worker can execute a run alone: there are no child runs
- *		and no timers, and no two steps are ever in progress at the same time in different
- *		sessions.  False where that is not plain to see.
+ *		and no timers, and no two steps are ever in progress at the same time
+ *		in different sessions.  False where that is not plain to see.
  *
- * Steps on one connection exclude each other whatever the constraints are.
+ * Steps on one connection exclude each other whatever the constraints are,
+ * and so do unnamed steps that join.  An unnamed step that does not join needs
+ * a session beside that of the package transaction.
  */
 static bool
 runs_inline(const Compiler *compiler)
 {
 	const WfPlan *plan = compiler->plan;
 	bool		found = false;
+	bool		joins = false;
 	int32		connection = -1;
 	int32		i;
 
@@ -570,12 +575,14 @@ runs_inline(const Compiler *compiler)
 		if (step->kind == WF_KIND_NONE)
 			continue;
 		if (step->kind != WF_KIND_SQL ||
-			(found && step->connection != connection))
+			(found && step->connection != connection) ||
+			(found && connection < 0 && step->joins != joins))
 			return false;
 		found = true;
 		connection = step->connection;
+		joins = step->joins;
 	}
-	return connection >= 0 || plan->max_concurrent_steps == 1 ||
+	return connection >= 0 || joins || plan->max_concurrent_steps == 1 ||
 		is_sequential(compiler);
 }
 
@@ -670,32 +677,67 @@ latest_predecessor(const Compiler *compiler, int32 step,
 	return latest;
 }
 
-/* Sessions that the steps of a run may hold at the same time (admission). */
+/*
+ * count_sessions
+ *		Sessions that the steps of a run may hold at the same time (admission):
+ *		one for each connection, one for unnamed steps that join, and one for
+ *		those that do not.  Steps that join an inherited transaction use the
+ *		owner's; if none of the owner's steps brings it one, its children
+ *		will.
+ */
 static int32
-count_sessions(const WfPlan *plan)
+count_sessions(const WfPlan *plan, bool inherits)
 {
-	bool	   *used = palloc0(mul_size(plan->nconnections + 1, sizeof(bool)));
+	bool	   *used = palloc0(mul_size(plan->nconnections, sizeof(bool)));
+	bool		joining = false;
+	bool		alone = false;
 	int32		sessions = 0;
 	int32		i;
 
 	for (i = 0; i < plan->nsteps; i++)
 	{
-		int32		connection = plan->steps[i].connection;
+		const WfPlanStep *step = &plan->steps[i];
 
-		/* the unnamed ones are counted at -1 + 1 */
-		if (needs_session(&plan->steps[i]) && !used[connection + 1])
+		if (!executes(step) || (inherits && step->joins))
+			continue;
+		if (step->connection < 0 && step->joins)
+			joining = true;
+		else if (step->connection < 0)
+			alone = true;
+		else if (!used[step->connection])
 		{
-			used[connection + 1] = true;
+			used[step->connection] = true;
 			sessions++;
 		}
 	}
-	return sessions;
+	if (!inherits && only_children_join(plan))
+		joining = true;
+	return sessions + (joining ? 1 : 0) + (alone ? 1 : 0);
 }
 
 static bool
-needs_session(const WfPlanStep *step)
+executes(const WfPlanStep *step)
 {
 	return step->kind == WF_KIND_SQL && !step->disabled;
+}
+
+/* The transaction's session comes from a child. */
+static bool
+only_children_join(const WfPlan *plan)
+{
+	bool		found = false;
+	int32		i;
+
+	for (i = 0; i < plan->nsteps; i++)
+	{
+		const WfPlanStep *step = &plan->steps[i];
+
+		if (step->joins && executes(step))
+			return false;
+		if (step->joins && !step->disabled)
+			found = true;
+	}
+	return found;
 }
 
 /* Copy a string into the plan; NULL for null. */

@@ -122,6 +122,7 @@ typedef struct WfPlan
 								 * child, no timer: one worker runs it whole */
 	int32		sessions;		/* sessions a run may hold at one time, without
 								 * those of its children: see admission */
+	int32		sessions_inheriting;	/* the same in an inherited transaction */
 	Jsonb	   *variables;		/* declared variables with their defaults;
 								 * never NULL */
 	int32		nrequired;

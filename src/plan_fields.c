@@ -15,6 +15,7 @@
 
 #include "plan_fields.h"
 
+static char compile_isolation(const JsonbValue *value);
 static void fill_required(WfPlan *plan, const JsonbValue *value);
 static void fill_retries(const JsonbValue *value, int32 *nretry_on,
 						 WfPlanError **retry_on);
@@ -32,6 +33,12 @@ wf_plan_fill_package(WfPlan *plan, const JsonbValue *values)
 		unconstify(JsonbValue *, &values[WF_PACKAGE_VARIABLES]));
 	fill_required(plan, &values[WF_PACKAGE_REQUIRED_VARIABLES]);
 	plan->settings = copy_object(&values[WF_PACKAGE_SETTINGS]);
+	plan->use_transactions =
+		wf_value_bool(&values[WF_PACKAGE_USE_TRANSACTIONS]);
+	plan->commit_on_completion =
+		wf_value_bool(&values[WF_PACKAGE_COMMIT_ON_COMPLETION]);
+	plan->isolation =
+		compile_isolation(&values[WF_PACKAGE_ISOLATION_LEVEL]);
 	plan->enabled = wf_value_bool(&values[WF_PACKAGE_ENABLED]);
 	plan->priority = wf_value_int(&values[WF_PACKAGE_PRIORITY]);
 	if (values[WF_PACKAGE_MAX_CONCURRENT_RUNS].type != jbvNull)
@@ -50,6 +57,15 @@ wf_plan_fill_package(WfPlan *plan, const JsonbValue *values)
 	if (values[WF_PACKAGE_HISTORY_RETENTION].type != jbvNull)
 		plan->history_retention_ms =
 			wf_value_ms(&values[WF_PACKAGE_HISTORY_RETENTION]);
+}
+
+static char
+compile_isolation(const JsonbValue *value)
+{
+	if (wf_value_is(value, "serializable"))
+		return WF_SERIALIZABLE;
+	return wf_value_is(value, "repeatable read") ?
+		WF_REPEATABLE_READ : WF_READ_COMMITTED;
 }
 
 /* The variables that a start must give are declared ones. */
@@ -135,6 +151,12 @@ wf_plan_fill_step(const WfPlan *plan, WfPlanStep *step, const WfPlace *place,
 	step->main_thread = wf_value_bool(&values[WF_STEP_MAIN_THREAD]);
 	step->fail_package_on_error =
 		wf_value_bool(&values[WF_STEP_FAIL_PACKAGE_ON_ERROR]);
+	step->joins = plan->use_transactions &&
+		wf_value_bool(&values[WF_STEP_JOIN_TRANSACTION]);
+	step->commit_on_success = plan->use_transactions &&
+		wf_value_bool(&values[WF_STEP_COMMIT_ON_SUCCESS]);
+	step->rollback_on_failure = plan->use_transactions &&
+		wf_value_bool(&values[WF_STEP_ROLLBACK_ON_FAILURE]);
 	step->atomic = wf_value_bool(&values[WF_STEP_ATOMIC]);
 	step->restartable = wf_value_bool(&values[WF_STEP_RESTARTABLE]);
 	if (values[WF_STEP_FINALLY].type != jbvNull)
