@@ -119,6 +119,7 @@ CREATE TABLE workflow.step_outcome (
     finished_at timestamptz,
     rows bigint,
     remote_run_id bigint,
+    transaction_id bigint,
     statement integer,
     status "char" NOT NULL,
     reason "char",
@@ -133,6 +134,26 @@ CREATE TABLE workflow.step_outcome (
     CONSTRAINT step_outcome_pkey PRIMARY KEY (run_id, step, attempt)
 );
 COMMENT ON TABLE workflow.step_outcome IS 'how attempts of steps ended: written in the transaction that did their work; unique, so that nothing is executed twice';
+
+CREATE SEQUENCE workflow.transaction_id_seq AS bigint;
+COMMENT ON SEQUENCE workflow.transaction_id_seq IS 'numbers of package transactions';
+SELECT pg_catalog.pg_extension_config_dump('workflow.transaction_id_seq', '');
+
+CREATE TABLE workflow.transaction_outcome (
+    run_id bigint NOT NULL,
+    number integer NOT NULL,
+    transaction_id bigint NOT NULL
+        CONSTRAINT transaction_outcome_transaction_id_key UNIQUE,
+    started_at timestamptz NOT NULL,
+    finished_at timestamptz NOT NULL,
+    steps integer NOT NULL,
+    status "char" NOT NULL,
+    isolation "char" NOT NULL,
+    sqlstate text,
+    message text,
+    CONSTRAINT transaction_outcome_pkey PRIMARY KEY (run_id, number)
+);
+COMMENT ON TABLE workflow.transaction_outcome IS 'how package transactions ended: committed ones are written in the very transaction';
 
 CREATE TABLE workflow.run_command (
     run_id bigint NOT NULL,

@@ -85,6 +85,7 @@ static const char *const table_names[WF_NTABLES] = {
 	[WF_TABLE_REQUEST_KEY] = "request_key",
 	[WF_TABLE_RUN_OUTCOME] = "run_outcome",
 	[WF_TABLE_STEP_OUTCOME] = "step_outcome",
+	[WF_TABLE_TRANSACTION_OUTCOME] = "transaction_outcome",
 	[WF_TABLE_STEP_START] = "step_start",
 	[WF_TABLE_RUN_COMMAND] = "run_command",
 	[WF_TABLE_HORIZON] = "horizon"
@@ -100,6 +101,7 @@ static const char *const index_names[WF_NTABLES] = {
 	[WF_TABLE_REQUEST_KEY] = "request_key_pkey",
 	[WF_TABLE_RUN_OUTCOME] = "run_outcome_pkey",
 	[WF_TABLE_STEP_OUTCOME] = "step_outcome_pkey",
+	[WF_TABLE_TRANSACTION_OUTCOME] = "transaction_outcome_pkey",
 	[WF_TABLE_STEP_START] = "step_start_pkey",
 	[WF_TABLE_RUN_COMMAND] = "run_command_run_id_requested_at_idx",
 	[WF_TABLE_HORIZON] = NULL
@@ -116,6 +118,7 @@ static struct
 	Oid			definition_name_key;
 	Oid			package_sequence;
 	Oid			run_sequence;
+	Oid			transaction_sequence;
 }			known;
 
 static void load_known_objects(void);
@@ -156,6 +159,14 @@ wf_catalog_run_sequence(void)
 {
 	load_known_objects();
 	return known.run_sequence;
+}
+
+/* Sequence of the numbers of package transactions. */
+Oid
+wf_catalog_transaction_sequence(void)
+{
+	load_known_objects();
+	return known.transaction_sequence;
 }
 
 /* True if the extension exists in this database. */
@@ -210,6 +221,7 @@ load_known_objects(void)
 	known.package_sequence = find_relation(schema,
 										   "definition_package_id_seq");
 	known.run_sequence = find_relation(schema, "run_id_seq");
+	known.transaction_sequence = find_relation(schema, "transaction_id_seq");
 	if (memcmp(relid, known.relid, sizeof(relid)) != 0)
 	{
 		memcpy(known.relid, relid, sizeof(relid));

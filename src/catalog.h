@@ -42,6 +42,7 @@ typedef enum WfTable
 	WF_TABLE_REQUEST_KEY,
 	WF_TABLE_RUN_OUTCOME,
 	WF_TABLE_STEP_OUTCOME,
+	WF_TABLE_TRANSACTION_OUTCOME,
 	WF_TABLE_STEP_START,
 	WF_TABLE_RUN_COMMAND,
 	WF_TABLE_HORIZON,
@@ -56,6 +57,7 @@ typedef enum WfTable
 extern Oid	wf_catalog_relid(WfTable table);
 extern Oid	wf_catalog_indexid(WfTable table);
 extern Oid	wf_catalog_run_sequence(void);
+extern Oid	wf_catalog_transaction_sequence(void);
 
 /* True if the extension exists in this database.  Looks it up afresh. */
 extern bool wf_catalog_installed(void);

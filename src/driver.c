@@ -14,8 +14,8 @@
  * the run ends.
  *
  * Beside this file: driver_child.c starts child runs and keeps the sessions
- * that runs may need, driver_control.c stops and pauses runs.
- *
+ * that runs may need, driver_control.c stops and pauses runs,
+ * driver_transaction.c has the package transactions.
  *
  *-------------------------------------------------------------------------
  */
@@ -35,20 +35,15 @@
 #include "scheduler.h"
 #include "variables.h"
 
-typedef struct DrivenEntry
-{
-	int64		run_id;
-	WfDrivenRun *run;
-} DrivenEntry;
-
 static void make_live(WfScheduler *s, WfDrivenRun *r);
 static bool next_action(WfDrivenRun *r, WfAction *action);
 static void carry_on(WfScheduler *s, WfDrivenRun *r);
+static void describe_failure(WfDrivenRun *r, const WfAction *action,
+							 WfStepOutcome *outcome);
 static void record_passed(WfDrivenRun *r, const WfAction *action);
 static void execute(WfScheduler *s, WfDrivenRun *r, const WfAction *action);
 static bool answered(WfScheduler *s, WfDrivenRun *r, const WfAction *action);
 static void take_variables(WfScheduler *s, WfDrivenRun *r, Jsonb *variables);
-static void keep_for_later(WfDrivenRun *r, const WfAction *action);
 static void fill_entry(WfDrivenRun *r, int entry, const WfAction *action,
 					   WfEntryKind kind);
 static void tell_result(WfDrivenRun *r, WfEntry *e);
@@ -56,10 +51,7 @@ static void hand_out_step(WfScheduler *s, WfDrivenRun *r,
 						  const WfAction *action);
 static void set_timer(WfScheduler *s, WfDrivenRun *r, const WfAction *action);
 static void retry_backlog(WfScheduler *s, WfDrivenRun *r);
-static bool get_error(const WfDrivenRun *r, WfStepError *error);
-static void show_error(WfScheduler *s, WfDrivenRun *r);
 static void end_run(WfScheduler *s, WfDrivenRun *r, const WfAction *action);
-static void release_session(WfScheduler *s, WfDrivenRun *r, int slot);
 static void describe_end(WfDrivenRun *r, const WfAction *action,
 						 WfRunOutcome *outcome);
 static void release(WfScheduler *s, WfDrivenRun *r);
@@ -71,7 +63,7 @@ wf_driver_init(WfScheduler *s)
 	HASHCTL		control = {0};
 
 	control.keysize = sizeof(int64);
-	control.entrysize = sizeof(DrivenEntry);
+	control.entrysize = sizeof(WfDrivenEntry);
 	control.hcxt = s->context;
 	s->driven = hash_create("workflow driven runs", 64, &control,
 							HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
@@ -82,21 +74,22 @@ wf_driver_init(WfScheduler *s)
 WfDrivenRun *
 wf_driver_find(WfScheduler *s, int64 run_id)
 {
-	DrivenEntry *entry = hash_search(s->driven, &run_id, HASH_FIND, NULL);
+	WfDrivenEntry *entry = hash_search(s->driven, &run_id, HASH_FIND, NULL);
 
 	return entry == NULL ? NULL : entry->run;
 }
 
 /* Drive a run. */
 void
-wf_driver_begin(WfScheduler *s, const WfRun *run, bool replay, int sessions)
+wf_driver_begin(WfScheduler *s, const WfRun *run, bool replay, int sessions,
+				bool inherits)
 {
 	MemoryContext context = AllocSetContextCreate(s->context,
 												  "workflow driven run",
 												  ALLOCSET_SMALL_SIZES);
 	MemoryContext old = MemoryContextSwitchTo(context);
 	WfDrivenRun *r = palloc0(sizeof(WfDrivenRun));
-	DrivenEntry *entry;
+	WfDrivenEntry *entry;
 	int			i;
 
 	r->run_id = run->run_id;
@@ -115,7 +108,10 @@ wf_driver_begin(WfScheduler *s, const WfRun *run, bool replay, int sessions)
 		r->parent = wf_driver_find(s, run->parent_run_id);
 	r->level = r->parent == NULL ? 1 : r->parent->level + 1;
 	r->reserved = sessions;
-	r->used = r->plan->sessions;
+	wf_driver_transaction_init(r, inherits);
+	r->own_sessions = r->inherits ? r->plan->sessions_inheriting :
+		r->plan->sessions;
+	r->used = r->own_sessions;
 	r->slots = palloc(sizeof(int) * Max(r->plan->nconnections, 1));
 	for (i = 0; i < r->plan->nconnections; i++)
 		r->slots[i] = -1;
@@ -150,7 +146,9 @@ make_live(WfScheduler *s, WfDrivenRun *r)
 	bool		found;
 	int			i;
 
-	r->machine = wf_machine_init(dsa_get_address(s->area, machine), r->plan);
+	r->machine = wf_machine_init(dsa_get_address(s->area, machine), r->plan,
+								 r->transaction == NULL ? NULL :
+								 &r->transaction->state, r->inherits);
 	r->steps = dsa_get_address(s->area, steps);
 	for (i = 0; i < r->plan->nsteps; i++)
 		r->steps[i].entry = -1;
@@ -164,17 +162,34 @@ make_live(WfScheduler *s, WfDrivenRun *r)
 		r->live->started_at = r->record->outcomes[0].started_at;
 	r->live->sqlstate = 0;
 	r->live->error = InvalidDsaPointer;
+	r->live->transaction_number = 0;
+	r->live->transaction_id = 0;
 	r->live->machine = machine;
 	r->live->steps = steps;
 	dshash_release_lock(s->live, r->live);
 }
 
-void
-wf_driver_mark_dirty(WfScheduler *s, WfDrivenRun *r)
+static void
+mark_dirty(WfScheduler *s, WfDrivenRun *r)
 {
 	if (!r->dirty)
 		dlist_push_tail(&s->dirty, &r->dirty_link);
 	r->dirty = true;
+}
+
+/* See driver.h; what one machine does may be what another one waits for. */
+void
+wf_driver_mark_dirty(WfScheduler *s, WfDrivenRun *r)
+{
+	ListCell   *lc;
+
+	mark_dirty(s, r);
+	if (r->transaction == NULL || (r->transaction->heirs == NIL &&
+								   r->transaction->owner == r))
+		return;
+	mark_dirty(s, r->transaction->owner);
+	foreach(lc, r->transaction->heirs)
+		mark_dirty(s, lfirst(lc));
 }
 
 /* Carry out what all machines ask for. */
@@ -229,11 +244,18 @@ carry_on(WfScheduler *s, WfDrivenRun *r)
 			case WF_ACT_CONDITION:
 				wf_driver_hand_out_query(s, r, &action, WF_ENTRY_CONDITION);
 				break;
+			case WF_ACT_COMMIT:
+			case WF_ACT_ROLLBACK:
+				wf_driver_end_transaction(s, r, &action);
+				break;
 			case WF_ACT_TIMER:
 				set_timer(s, r, &action);
 				break;
 			case WF_ACT_CANCEL:
-				wf_driver_cancel_step(s, r, &action);
+				if (action.step < 0)
+					wf_driver_cancel_commit(s, r);
+				else
+					wf_driver_cancel_step(s, r, &action);
 				break;
 			case WF_ACT_END:
 				end_run(s, r, &action);
@@ -242,12 +264,24 @@ carry_on(WfScheduler *s, WfDrivenRun *r)
 	}
 }
 
-/* A step ended without being executed. */
+/* A step ended without being executed, or otherwise than its attempt. */
 static void
 record_passed(WfDrivenRun *r, const WfAction *action)
 {
 	WfStepOutcome outcome = {0};
+	WfAction	failed;
 
+	if (action->error == WF_ERROR_COMMIT &&
+		r->plan->steps[action->step].kind != WF_KIND_NONE)
+	{
+		/* what worked in the transaction is recorded with it */
+		if (r->plan->steps[action->step].kind == WF_KIND_SQL &&
+			action->transaction != 0)
+			return;
+		failed = *action;
+		failed.attempt++;
+		action = &failed;
+	}
 	if (wf_history_find_outcome(r->record, action->step,
 								action->attempt) != NULL)
 		return;
@@ -259,20 +293,39 @@ record_passed(WfDrivenRun *r, const WfAction *action)
 	outcome.rows = -1;
 	if (action->attempt > 0)
 		outcome.started_at = outcome.finished_at = GetCurrentTimestamp();
-	if (action->sqlstate != 0)
-	{
-		const WfStepError *error = wf_errors_get(r->errors, action->step);
+	if (action->error != WF_ERROR_NONE)
+		describe_failure(r, action, &outcome);
+	wf_driver_write_outcome(r, &outcome);
+}
 
-		outcome.sqlstate = action->sqlstate;
-		outcome.message = error == NULL ? NULL : error->message;
+/* Why a step failed that no statement of it made fail. */
+static void
+describe_failure(WfDrivenRun *r, const WfAction *action,
+				 WfStepOutcome *outcome)
+{
+	const char *name = r->plan->steps[action->step].name;
+	const WfStepError *error;
+
+	if (wf_errors_of_machine(action->error, outcome))
+	{
+		wf_errors_set(&r->errors, r->context, action->step, name,
+					  outcome->sqlstate, NULL, outcome->message);
+		wf_driver_note_cause(r, action->step, outcome->message);
+		LWLockAcquire(&r->live->lock, LW_EXCLUSIVE);
+		wf_driver_show_error(r->scheduler, r);
+		LWLockRelease(&r->live->lock);
+		return;
 	}
-	wf_history_insert_step_outcome(&outcome);
+	error = wf_errors_get(r->errors, action->step);
+	outcome->sqlstate = action->sqlstate;
+	outcome->message = error == NULL ? NULL : error->message;
 }
 
 /* Start an attempt, unless it is on record. */
 static void
 execute(WfScheduler *s, WfDrivenRun *r, const WfAction *action)
 {
+	wf_driver_enter_transaction(s, r, action);
 	if (answered(s, r, action))
 		return;
 	if (action->type == WF_ACT_CHILD)
@@ -319,8 +372,8 @@ take_variables(WfScheduler *s, WfDrivenRun *r, Jsonb *variables)
 }
 
 /* There is no free entry for an action now. */
-static void
-keep_for_later(WfDrivenRun *r, const WfAction *action)
+void
+wf_driver_keep_for_later(WfDrivenRun *r, const WfAction *action)
 {
 	MemoryContext old = MemoryContextSwitchTo(r->context);
 	WfAction   *copy = palloc(sizeof(WfAction));
@@ -359,7 +412,7 @@ tell_result(WfDrivenRun *r, WfEntry *e)
 	WfStepError error;
 
 	e->run_status = wf_machine_run_result(r->machine);
-	if (e->run_status != WF_RUN_FAILED || !get_error(r, &error))
+	if (e->run_status != WF_RUN_FAILED || !wf_driver_get_error(r, &error))
 		return;
 	e->run_sqlstate = error.sqlstate;
 	e->run_error = wf_area_put_error(r->scheduler->area, error.path,
@@ -373,31 +426,41 @@ hand_out_step(WfScheduler *s, WfDrivenRun *r, const WfAction *action)
 	int			connection = r->plan->steps[action->step].connection;
 	int			slot = connection >= 0 ? r->slots[connection] : -1;
 	int			entry = wf_entry_alloc(s->database, true);
+	WfEntry    *e;
 
 	if (entry < 0)
 	{
-		keep_for_later(r, action);
+		wf_driver_keep_for_later(r, action);
+		return;
+	}
+	e = &s->database->entries[entry];
+	if (action->transaction != 0 && !wf_driver_fill_branch(r, e, &slot))
+	{
+		wf_entry_free(s->database, entry);
+		wf_driver_keep_for_later(r, action);
 		return;
 	}
 	fill_entry(r, entry, action, WF_ENTRY_STEP);
-	s->database->entries[entry].bind = (connection >= 0 && slot < 0);
+	e->bind = (slot < 0 && (connection >= 0 || e->in_branch));
 	wf_scheduler_hand_out(s, entry, WF_READY_GOING, slot);
 }
 
-/* Have something of a step evaluated by any worker of the owner. */
+/* See driver.h; what joins sees the transaction. */
 void
 wf_driver_hand_out_query(WfScheduler *s, WfDrivenRun *r,
 						 const WfAction *action, WfEntryKind kind)
 {
+	int			slot = wf_driver_query_slot(r, action);
 	int			entry = wf_entry_alloc(s->database, true);
 
 	if (entry < 0)
 	{
-		keep_for_later(r, action);
+		wf_driver_keep_for_later(r, action);
 		return;
 	}
 	fill_entry(r, entry, action, kind);
-	wf_scheduler_hand_out(s, entry, WF_READY_GOING, -1);
+	s->database->entries[entry].in_branch = (slot >= 0);
+	wf_scheduler_hand_out(s, entry, WF_READY_GOING, slot);
 }
 
 /* Event: an entry of kind CONDITION is done. */
@@ -428,7 +491,7 @@ wf_driver_condition_known(WfScheduler *s, int entry, char answer,
 	LWLockAcquire(&r->live->lock, LW_EXCLUSIVE);
 	r->steps[e->step].entry = -1;
 	wf_machine_condition(r->machine, e->step, answer, sqlstate);
-	show_error(s, r);
+	wf_driver_show_error(s, r);
 	LWLockRelease(&r->live->lock);
 	wf_driver_mark_dirty(s, r);
 }
@@ -466,7 +529,7 @@ wf_driver_timer(WfScheduler *s, const WfTimer *timer)
 		r->sqlstate = ERRCODE_QUERY_CANCELED;
 		r->message = "the run exceeded the timeout of its package";
 		wf_machine_fail(r->machine);
-		show_error(s, r);
+		wf_driver_show_error(s, r);
 	}
 	LWLockRelease(&r->live->lock);
 	wf_driver_mark_dirty(s, r);
@@ -488,6 +551,9 @@ retry_backlog(WfScheduler *s, WfDrivenRun *r)
 			wf_driver_hand_out_query(s, r, action, WF_ENTRY_CONDITION);
 		else if (action->type == WF_ACT_CHILD)
 			wf_driver_start_child(s, r, action);
+		else if (action->type == WF_ACT_COMMIT ||
+				 action->type == WF_ACT_ROLLBACK)
+			wf_driver_end_transaction(s, r, action);
 		else
 			hand_out_step(s, r, action);
 		pfree(action);
@@ -503,20 +569,22 @@ wf_driver_step_ended(WfScheduler *s, WfDrivenRun *r, int32 step, WfStepStatus st
 	if (status == WF_STEP_FAILED && message != NULL)
 		wf_errors_set(&r->errors, r->context, step, r->plan->steps[step].name,
 					  sqlstate, path, message);
+	if (status == WF_STEP_FAILED)
+		wf_driver_note_cause(r, step, message);
 	LWLockAcquire(&r->live->lock, LW_EXCLUSIVE);
 	r->steps[step].entry = -1;
 	r->steps[step].child_run_id = 0;
 	r->steps[step].finished_at = GetCurrentTimestamp();
 	wf_machine_step_ended(r->machine, step, status, sqlstate);
-	show_error(s, r);
+	wf_driver_show_error(s, r);
 	LWLockRelease(&r->live->lock);
 	wf_driver_give_back_sessions(s, r, step);
 	wf_driver_mark_dirty(s, r);
 }
 
 /* The run's error so far; false: there is none. */
-static bool
-get_error(const WfDrivenRun *r, WfStepError *error)
+bool
+wf_driver_get_error(const WfDrivenRun *r, WfStepError *error)
 {
 	int32		step = wf_machine_error_step(r->machine);
 	const WfStepError *failed = wf_errors_get(r->errors, step);
@@ -527,6 +595,14 @@ get_error(const WfDrivenRun *r, WfStepError *error)
 	{
 		error->sqlstate = ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE;
 		error->message = WF_NOTHING_TO_RUN;
+	}
+	else if (wf_machine_invalid_at_end(r->machine))
+	{
+		WfStepOutcome outcome = {0};
+
+		(void) wf_errors_of_machine(WF_ERROR_INVALID, &outcome);
+		error->sqlstate = outcome.sqlstate;
+		error->message = unconstify(char *, outcome.message);
 	}
 	else if (wf_machine_failed_by_driver(r->machine))
 	{
@@ -544,12 +620,12 @@ get_error(const WfDrivenRun *r, WfStepError *error)
  *		becomes another one when a failure that the package put up with is
  *		followed by one that fails the package.  Lock held.
  */
-static void
-show_error(WfScheduler *s, WfDrivenRun *r)
+void
+wf_driver_show_error(WfScheduler *s, WfDrivenRun *r)
 {
 	WfStepError error;
 
-	if (!get_error(r, &error) ||
+	if (!wf_driver_get_error(r, &error) ||
 		(r->live->sqlstate != 0 && r->live->error_step == error.step))
 		return;
 	r->live->error_step = error.step;
@@ -575,7 +651,10 @@ wf_driver_write_and_end_step(WfScheduler *s, WfDrivenRun *r, int32 step,
 	outcome.status = status;
 	outcome.sqlstate = sqlstate;
 	outcome.message = message;
-	wf_history_insert_step_outcome(&outcome);
+	if (wf_machine_step_transaction(r->machine, step) != 0)
+		wf_driver_write_outcome(r, &outcome);
+	else
+		wf_history_insert_step_outcome(&outcome);
 	wf_driver_step_ended(s, r, step, status, sqlstate, NULL, message);
 }
 
@@ -590,8 +669,9 @@ wf_driver_step_done(WfScheduler *s, int entry)
 
 	if (r == NULL)
 		return;
-	if (e->bind)
+	if (e->bind && r->plan->steps[e->step].connection >= 0)
 		r->slots[r->plan->steps[e->step].connection] = e->slot;
+	wf_driver_take_pending(s, r, e);
 	wf_area_get_error(s->area, e->error, &path, &message);
 	if (DsaPointerIsValid(e->set_variables))
 		take_variables(s, r, wf_area_get_jsonb(s->area, e->set_variables));
@@ -604,7 +684,7 @@ wf_driver_step_done(WfScheduler *s, int entry)
 /* The worker at a step is gone without an outcome. */
 void
 wf_driver_step_lost(WfScheduler *s, int entry, int sqlstate,
-					const char *message)
+					const char *message, bool begun)
 {
 	WfEntry    *e = &s->database->entries[entry];
 	WfDrivenRun *r = wf_driver_find(s, e->run_id);
@@ -614,6 +694,8 @@ wf_driver_step_lost(WfScheduler *s, int entry, int sqlstate,
 	LWLockAcquire(&r->live->lock, LW_EXCLUSIVE);
 	r->steps[e->step].started_at = e->started_at;
 	LWLockRelease(&r->live->lock);
+	if (begun && e->in_branch)
+		wf_driver_lose_transaction(s, r, sqlstate, message);
 	wf_driver_write_and_end_step(s, r, e->step, e->cancel ? WF_STEP_CANCELLED :
 					   WF_STEP_FAILED, sqlstate, message);
 }
@@ -623,7 +705,7 @@ void
 wf_driver_session_lost(WfScheduler *s, int slot)
 {
 	HASH_SEQ_STATUS status;
-	DrivenEntry *entry;
+	WfDrivenEntry *entry;
 
 	hash_seq_init(&status, s->driven);
 	while ((entry = hash_seq_search(&status)) != NULL)
@@ -657,21 +739,40 @@ end_run(WfScheduler *s, WfDrivenRun *r, const WfAction *action)
 	WfStepStatus status = wf_history_step_status(action->run_status,
 												 r->parent_stops);
 	WfRunOutcome outcome = {0};
+	bool		cancelled = action->run_status == WF_RUN_CANCELLED;
+	bool		deferred;
 	int			i;
 
 	wf_recovery_end_children(s, r->run_id, r->stopped_by, r->stop_reason);
 	describe_end(r, action, &outcome);
-	wf_history_end_run(&r->run, &outcome, r->parent_stops);
+	deferred = wf_driver_defer_end(r, &outcome);
+	if (!deferred)
+		r->outcome = &outcome;
+	for (i = 0; i < r->plan->nconnections; i++)
+	{
+		if (!wf_driver_branch_keeps(r, r->slots[i]))
+			wf_driver_release_session(s, r, r->slots[i]);
+		r->slots[i] = -1;
+	}
+	if (r->parent != NULL)
+		wf_driver_step_ended(s, r->parent, r->run.parent_step, status,
+							 cancelled ? ERRCODE_QUERY_CANCELED :
+							 outcome.sqlstate,
+							 cancelled ? NULL : outcome.error_path,
+							 cancelled ? WF_CHILD_CANCELLED : outcome.message);
+	if (!deferred)
+		wf_driver_write_end(s, r);
+}
+
+/* See driver.h. */
+void
+wf_driver_write_end(WfScheduler *s, WfDrivenRun *r)
+{
+	wf_history_end_run(&r->run, r->outcome, r->parent == NULL ? 0 :
+					   r->parent->steps[r->run.parent_step].transaction_id,
+					   r->parent_stops);
 	wf_scheduler_note_end(s, r->run_id,
 						  r->parent == NULL ? r->run.package_id : 0);
-	for (i = 0; i < r->plan->nconnections; i++)
-		release_session(s, r, r->slots[i]);
-	if (r->parent != NULL && action->run_status == WF_RUN_CANCELLED)
-		wf_driver_step_ended(s, r->parent, r->run.parent_step, status,
-				   ERRCODE_QUERY_CANCELED, NULL, WF_CHILD_CANCELLED);
-	else if (r->parent != NULL)
-		wf_driver_step_ended(s, r->parent, r->run.parent_step, status, outcome.sqlstate,
-				   outcome.error_path, outcome.message);
 	release(s, r);
 }
 
@@ -680,8 +781,8 @@ end_run(WfScheduler *s, WfDrivenRun *r, const WfAction *action)
  *		The worker that stands for a session of the run is free again.  If
  *		there is no entry to tell it with, it leaves.
  */
-static void
-release_session(WfScheduler *s, WfDrivenRun *r, int slot)
+void
+wf_driver_release_session(WfScheduler *s, WfDrivenRun *r, int slot)
 {
 	int			entry;
 
@@ -715,7 +816,7 @@ describe_end(WfDrivenRun *r, const WfAction *action, WfRunOutcome *outcome)
 		outcome->stopped_by = r->stopped_by;
 		outcome->stop_reason = r->stop_reason;
 	}
-	if (outcome->status != WF_RUN_FAILED || !get_error(r, &error))
+	if (outcome->status != WF_RUN_FAILED || !wf_driver_get_error(r, &error))
 		return;
 	outcome->error_path = error.path;
 	outcome->sqlstate = error.sqlstate;

@@ -8,6 +8,7 @@
 #ifndef WF_DRIVER_H
 #define WF_DRIVER_H
 
+#include "errors.h"
 #include "machine.h"
 #include "scheduler.h"
 
@@ -20,6 +21,34 @@ typedef struct ChildSessions
 	Jsonb	   *variables;		/* evaluated for it; NULL: not */
 } ChildSessions;
 
+/* The package transaction of a run, and of those that inherit it. */
+typedef struct WfDrivenTransaction
+{
+	WfTransaction state;		/* what the machines share */
+	WfDrivenRun *owner;
+	List	   *heirs;			/* runs that inherit, and go on */
+
+	/* of the one that is open */
+	MemoryContext context;
+	int32		number;			/* 0: none is */
+	int64		id;
+	TimestampTz started_at;
+	int			steps;			/* that have worked in it */
+	bool		on_record;		/* its end is: we are after a restart */
+	bool		was_committed;	/* then */
+	int			branch;			/* slot of the worker that is its branch; -1:
+								 * none */
+	bool		branch_own;		/* which is no connection's session */
+	bool		branch_gone;	/* which is gone; that is not judged yet */
+	int			end_entry;		/* that ends it, or -1 */
+	dsa_pointer first_pending;	/* see pending.h */
+	dsa_pointer last_pending;
+	List	   *deferred;		/* WfStepOutcome *, to be written after it */
+	List	   *ended;			/* heirs, whose end is to be written after it */
+	char	   *cause;			/* of its rollback; NULL: not known */
+	char	   *lost;			/* why it was lost; NULL: it was not */
+} WfDrivenTransaction;
+
 struct WfDrivenRun
 {
 	int64		run_id;			/* the key */
@@ -29,6 +58,9 @@ struct WfDrivenRun
 	MemoryContext context;
 	WfDrivenRun *parent;
 	int			level;			/* 1: not a child */
+	WfDrivenTransaction *transaction;	/* NULL: its package uses none */
+	bool		inherits;		/* which is a run's above it */
+	WfRunOutcome *outcome;		/* an heir that has ended; else NULL */
 	WfRecord   *record;			/* NULL: nothing is on record */
 	Jsonb	   *variables;
 	dsa_pointer shared_variables;
@@ -42,6 +74,7 @@ struct WfDrivenRun
 	int		   *slots;			/* of each connection: its worker, or -1 */
 	ChildSessions *sessions;	/* of each step */
 	int			reserved;		/* sessions */
+	int			own_sessions;
 	int			used;			/* own ones, and those drawn by children */
 
 	List	   *backlog;		/* WfAction: there was no free entry */
@@ -57,6 +90,30 @@ struct WfDrivenRun
 	bool		dirty;
 	dlist_node	dirty_link;
 };
+
+/* An entry of WfScheduler.driven. */
+typedef struct WfDrivenEntry
+{
+	int64		run_id;
+	WfDrivenRun *run;
+} WfDrivenEntry;
+
+/* ---- driver.c ---- */
+
+/* There is no free entry, or no session, for an action now. */
+extern void wf_driver_keep_for_later(WfDrivenRun *r, const WfAction *action);
+
+/* The run's error so far; false: there is none. */
+extern bool wf_driver_get_error(const WfDrivenRun *r, WfStepError *error);
+/* Let the views show it; live->lock held. */
+extern void wf_driver_show_error(WfScheduler *s, WfDrivenRun *r);
+
+/* The worker that stands for a session is free again. */
+extern void wf_driver_release_session(WfScheduler *s, WfDrivenRun *r,
+									  int slot);
+
+/* Write the end of an heir, and forget the run. */
+extern void wf_driver_write_end(WfScheduler *s, WfDrivenRun *r);
 
 /* Feed the end of an attempt, whose outcome is written, to the machine. */
 extern void wf_driver_step_ended(WfScheduler *s, WfDrivenRun *r, int32 step,
@@ -75,6 +132,29 @@ extern void wf_driver_mark_dirty(WfScheduler *s, WfDrivenRun *r);
 extern void wf_driver_hand_out_query(WfScheduler *s, WfDrivenRun *r,
 									 const WfAction *action,
 									 WfEntryKind kind);
+
+/* ---- driver_transaction.c; see there ---- */
+
+extern void wf_driver_transaction_init(WfDrivenRun *r, bool inherits);
+extern void wf_driver_enter_transaction(WfScheduler *s, WfDrivenRun *r,
+										const WfAction *action);
+extern bool wf_driver_fill_branch(WfDrivenRun *r, WfEntry *e, int *slot);
+extern int	wf_driver_query_slot(WfDrivenRun *r, const WfAction *action);
+extern void wf_driver_take_pending(WfScheduler *s, WfDrivenRun *r,
+								   WfEntry *e);
+extern void wf_driver_write_outcome(WfDrivenRun *r,
+									const WfStepOutcome *outcome);
+extern bool wf_driver_defer_end(WfDrivenRun *r, const WfRunOutcome *outcome);
+extern bool wf_driver_branch_keeps(WfDrivenRun *r, int slot);
+extern void wf_driver_note_cause(WfDrivenRun *r, int32 step,
+								 const char *message);
+extern void wf_driver_end_transaction(WfScheduler *s, WfDrivenRun *r,
+									  const WfAction *action);
+extern void wf_driver_cancel_commit(WfScheduler *s, WfDrivenRun *r);
+extern void wf_driver_lose_transaction(WfScheduler *s, WfDrivenRun *r,
+									   int sqlstate, const char *message);
+
+/* ---- driver_child.c, driver_control.c ---- */
 
 /* Carry out actions: CHILD, and CANCEL. */
 extern void wf_driver_start_child(WfScheduler *s, WfDrivenRun *r,

@@ -39,9 +39,10 @@ typedef struct WaitingChild
 	int64		run_id;			/* of the parent */
 	int32		step;
 	int32		attempt;
+	int32		transaction;
 } WaitingChild;
 
-static int	bound_of(const WfPlan *plan, int level);
+static int	bound_of(const WfPlan *plan, int level, bool inherits);
 static const WfPlan *current_plan(const WfPackageRow *package);
 static Jsonb *child_variables(WfDrivenRun *r, int32 step,
 							  const WfPlan *plan);
@@ -61,13 +62,13 @@ static bool adopt_child(WfScheduler *s, WfDrivenRun *r, const WfAction *action,
 						WfRun *child);
 static void forget_open_child(WfScheduler *s, const WfRun *child);
 static void hand_out_child(WfScheduler *s, WfDrivenRun *r, const WfRun *child,
-						   bool replay);
+						   bool replay, bool inherits);
 
 /* See scheduler.h. */
 int
 wf_driver_bound(const WfPlan *plan)
 {
-	return bound_of(plan, 1);
+	return bound_of(plan, 1, false);
 }
 
 /*
@@ -77,12 +78,12 @@ wf_driver_bound(const WfPlan *plan)
  *		started counts nothing.
  */
 static int
-bound_of(const WfPlan *plan, int level)
+bound_of(const WfPlan *plan, int level, bool inherits)
 {
 	int			largest = 0;
 	int			i;
 
-	if (plan->inline_run)
+	if (plan->inline_run && !inherits)
 		return 1;
 	check_stack_depth();
 	for (i = 0; i < plan->nsteps && level < wf_max_nesting_level; i++)
@@ -97,9 +98,13 @@ bound_of(const WfPlan *plan, int level)
 			continue;
 		child = current_plan(&package);
 		if (child->package_id != plan->package_id)
-			largest = Max(largest, bound_of(child, level + 1));
+			largest = Max(largest,
+						  bound_of(child, level + 1,
+								   plan->steps[i].joins &&
+								   child->use_transactions));
 	}
-	return plan->sessions + largest;
+	return largest + (inherits ? plan->sessions_inheriting :
+					  plan->sessions);
 }
 
 /*
@@ -127,6 +132,7 @@ wf_driver_start_child(WfScheduler *s, WfDrivenRun *r, const WfAction *action)
 	int			need;
 	int			sqlstate;
 	char	   *message;
+	bool		inherits;
 	bool		adopted = adopt_child(s, r, action, &child);
 
 	if (!adopted &&
@@ -159,7 +165,16 @@ wf_driver_start_child(WfScheduler *s, WfDrivenRun *r, const WfAction *action)
 									 message);
 		return;
 	}
-	need = bound_of(plan, r->level + 1);
+	inherits = action->transaction != 0 && plan->use_transactions;
+	if (!adopted && inherits && package.owner != r->run.owner)
+	{
+		wf_driver_write_and_end_step(s, r, action->step, WF_STEP_FAILED,
+									 ERRCODE_INSUFFICIENT_PRIVILEGE,
+									 psprintf("package \"%s\" cannot inherit the transaction of package \"%s\", which has another owner",
+											  plan->name, r->plan->name));
+		return;
+	}
+	need = bound_of(plan, r->level + 1, inherits);
 	if (need + sessions_above(r) > wf_max_workers)
 	{
 		message = psprintf("package \"%s\" needs more sessions than workers there can be",
@@ -189,7 +204,7 @@ wf_driver_start_child(WfScheduler *s, WfDrivenRun *r, const WfAction *action)
 		forget_open_child(s, &child);
 	else
 		make_child_run(r, action, &package, plan, &child);
-	hand_out_child(s, r, &child, adopted);
+	hand_out_child(s, r, &child, adopted, inherits);
 }
 
 /* What a child gets of variables. */
@@ -227,6 +242,7 @@ wait_for_child(WfScheduler *s, WfDrivenRun *r, const WfAction *action)
 	waiting->run_id = r->run_id;
 	waiting->step = action->step;
 	waiting->attempt = action->attempt;
+	waiting->transaction = action->transaction;
 	s->waiting = lappend(s->waiting, waiting);
 	MemoryContextSwitchTo(old);
 }
@@ -245,6 +261,7 @@ wf_driver_variables_done(WfScheduler *s, int entry)
 
 	if (r == NULL)
 		return;
+	action.transaction = wf_machine_step_transaction(r->machine, e->step);
 	wf_area_get_error(s->area, e->error, &path, &message);
 	if (e->status != WF_STEP_SUCCEEDED || r->stopping)
 	{
@@ -296,7 +313,7 @@ sessions_above(const WfDrivenRun *r)
 	int			sum = 0;
 
 	for (; r != NULL; r = r->parent)
-		sum += r->plan->sessions;
+		sum += r->own_sessions;
 	return sum;
 }
 
@@ -389,12 +406,12 @@ forget_open_child(WfScheduler *s, const WfRun *child)
 /* Give a child run to whoever carries it out. */
 static void
 hand_out_child(WfScheduler *s, WfDrivenRun *r, const WfRun *child,
-			   bool replay)
+			   bool replay, bool inherits)
 {
 	const WfPlan *plan = wf_plan_get(child->package_id, child->version);
 	int			entry = -1;
 
-	if (plan->inline_run)
+	if (plan->inline_run && !inherits)
 		entry = wf_entry_alloc(s->database, true);
 	LWLockAcquire(&r->live->lock, LW_EXCLUSIVE);
 	r->steps[child->parent_step].entry = entry;
@@ -413,12 +430,14 @@ hand_out_child(WfScheduler *s, WfDrivenRun *r, const WfRun *child,
 		e->run_id = child->run_id;
 		e->parent_run_id = child->parent_run_id;
 		e->parent_step = child->parent_step;
+		e->parent_transaction_id =
+			r->steps[child->parent_step].transaction_id;
 		e->replay = replay;
 		wf_scheduler_hand_out(s, entry, WF_READY_GOING, -1);
 	}
 	else
 		wf_driver_begin(s, child, replay,
-						r->sessions[child->parent_step].drawn);
+						r->sessions[child->parent_step].drawn, inherits);
 }
 
 /* Children that wait for sessions may find them now. */
@@ -437,7 +456,7 @@ wf_driver_retry_waiting(WfScheduler *s)
 		WaitingChild *w = lfirst(lc);
 		WfDrivenRun *r = wf_driver_find(s, w->run_id);
 		WfAction	action = {.type = WF_ACT_CHILD, .step = w->step,
-		.attempt = w->attempt};
+		.attempt = w->attempt, .transaction = w->transaction};
 
 		if (r != NULL &&
 			wf_machine_step_status(r->machine, w->step) == WF_STEP_RUNNING)

@@ -54,7 +54,7 @@ wf_driver_take_over(WfScheduler *s, int64 run_id)
 		sessions = parent->sessions[run.parent_step].drawn;
 		parent->steps[run.parent_step].entry = -1;
 	}
-	wf_driver_begin(s, &run, true, sessions);
+	wf_driver_begin(s, &run, true, sessions, false);
 	wf_driver_pause(s, wf_driver_find(s, run_id), true);
 }
 

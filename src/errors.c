@@ -55,3 +55,29 @@ wf_errors_get(const List *errors, int32 step)
 	}
 	return NULL;
 }
+
+/* See errors.h. */
+bool
+wf_errors_of_machine(WfMachineError error, WfStepOutcome *outcome)
+{
+	switch (error)
+	{
+		case WF_ERROR_BRANCH_BUSY:
+			outcome->sqlstate = ERRCODE_OBJECT_IN_USE;
+			outcome->message = "another connection to the same database is executing in the package transaction";
+			outcome->detail = "What works in a package transaction in one database shares one session.";
+			outcome->hint = "Let the steps use one connection, or let one wait for the other.";
+			return true;
+		case WF_ERROR_INVALID:
+			outcome->sqlstate = ERRCODE_IN_FAILED_SQL_TRANSACTION;
+			outcome->message = "the package transaction has already been rolled back";
+			outcome->detail = "A child package has rolled it back, or its session was lost.";
+			outcome->hint = "A rollback by the package that owns the transaction ends this state.";
+			return true;
+		case WF_ERROR_NONE:
+		case WF_ERROR_CONDITION:
+		case WF_ERROR_COMMIT:
+			break;
+	}
+	return false;
+}

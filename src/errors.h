@@ -10,6 +10,9 @@
 
 #include "nodes/pg_list.h"
 
+#include "history.h"
+#include "machine.h"
+
 /* The last error of a step. */
 typedef struct WfStepError
 {
@@ -29,6 +32,14 @@ typedef struct WfStepError
 extern void wf_errors_set(List **errors, MemoryContext context, int32 step,
 						  const char *step_name, int sqlstate,
 						  const char *path, const char *message);
+
+/*
+ * wf_errors_of_machine
+ *		The error fields for an error that the machine has found; false if
+ *		it is one that the driver knows (a condition's, a commit's).
+ */
+extern bool wf_errors_of_machine(WfMachineError error,
+								 WfStepOutcome *outcome);
 
 /* The error of a step, or NULL. */
 extern const WfStepError *wf_errors_get(const List *errors, int32 step);

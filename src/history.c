@@ -91,6 +91,7 @@ enum
 	SO_FINISHED_AT,
 	SO_ROWS,
 	SO_REMOTE_RUN_ID,
+	SO_TRANSACTION_ID,
 	SO_STATEMENT,
 	SO_STATUS,
 	SO_REASON,
@@ -347,6 +348,8 @@ wf_history_insert_step_outcome(const WfStepOutcome *outcome)
 	nulls[SO_ROWS - 1] = (outcome->rows < 0);
 	values[SO_REMOTE_RUN_ID - 1] = Int64GetDatum(outcome->remote_run_id);
 	nulls[SO_REMOTE_RUN_ID - 1] = (outcome->remote_run_id == 0);
+	values[SO_TRANSACTION_ID - 1] = Int64GetDatum(outcome->transaction_id);
+	nulls[SO_TRANSACTION_ID - 1] = (outcome->transaction_id == 0);
 	values[SO_STATEMENT - 1] = Int32GetDatum(outcome->statement);
 	nulls[SO_STATEMENT - 1] = (outcome->statement == 0);
 	values[SO_STATUS - 1] = CharGetDatum((char) outcome->status);
@@ -367,7 +370,7 @@ wf_history_insert_step_outcome(const WfStepOutcome *outcome)
 /* Write the end of a run, and of the package step that started it. */
 void
 wf_history_end_run(const WfRun *run, const WfRunOutcome *outcome,
-				   bool parent_stops)
+				   int64 transaction_id, bool parent_stops)
 {
 	WfStepOutcome step = {0};
 
@@ -379,6 +382,7 @@ wf_history_end_run(const WfRun *run, const WfRunOutcome *outcome,
 	step.attempt = run->parent_attempt;
 	step.started_at = run->requested_at;
 	step.finished_at = outcome->finished_at;
+	step.transaction_id = transaction_id;
 	step.rows = -1;
 	step.status = wf_history_step_status(outcome->status, parent_stops);
 	step.sqlstate = outcome->sqlstate;

@@ -48,6 +48,8 @@ typedef struct WfStepOutcome
 	TimestampTz finished_at;	/* 0: it never started */
 	int64		rows;			/* -1: none to speak of */
 	int64		remote_run_id;	/* run that a job step has started; 0: none */
+	int64		transaction_id; /* of the package transaction in which it
+								 * worked; 0: none */
 	int32		statement;		/* number of the failing one; 0: none failed */
 	WfStepStatus status;
 	WfReason	reason;
@@ -77,6 +79,21 @@ typedef struct WfRunOutcome
 	Jsonb	   *variables;		/* those that steps have set, or NULL */
 } WfRunOutcome;
 
+/* How a package transaction ended. */
+typedef struct WfTransactionOutcome
+{
+	int64		run_id;			/* the owner */
+	int32		number;			/* 1, 2, ... in its run */
+	int32		steps;			/* that have worked in it */
+	int64		transaction_id;
+	TimestampTz started_at;
+	TimestampTz finished_at;
+	bool		committed;		/* else rolled back */
+	WfIsolation isolation;
+	int			sqlstate;		/* 0: no error made it end */
+	const char *message;
+} WfTransactionOutcome;
+
 /* Message of a run that had no step to start with (R48, 55000). */
 #define WF_NOTHING_TO_RUN	"no step of the package can be started"
 
@@ -90,6 +107,13 @@ extern void wf_history_insert_step_outcome(const WfStepOutcome *outcome);
 extern void wf_history_insert_step_start(int64 run_id, int32 step,
 										 int32 attempt,
 										 TimestampTz started_at);
+
+/* history_transaction.c */
+extern int64 wf_history_next_transaction_id(void);
+extern void wf_history_insert_transaction(const WfTransactionOutcome *outcome);
+/* The end of the n-th transaction of a run; false: it is not on record. */
+extern bool wf_history_read_transaction(int64 run_id, int32 number,
+										WfTransactionOutcome *outcome);
 
 /* What was asked of a run (codes as stored). */
 #define WF_ASKED_PAUSE	'p'
@@ -133,10 +157,11 @@ extern const WfStepOutcome *wf_history_find_outcome(const WfRecord *record,
 
 /*
  * Write the end of a run: its outcome and, if a package step started it, the
- * outcome of that step, so that both commit together.
+ * outcome of that step, so that both commit together; transaction_id: the
+ * package transaction that the step has joined, or 0.
  */
 extern void wf_history_end_run(const WfRun *run, const WfRunOutcome *outcome,
-							   bool parent_stops);
+							   int64 transaction_id, bool parent_stops);
 /* The status of a package step whose child run ended like this. */
 extern WfStepStatus wf_history_step_status(WfRunStatus status,
 										   bool parent_stops);

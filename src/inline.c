@@ -15,8 +15,13 @@
  * brings the machine back and feeds the failure.  A failed step's transaction
  * is rolled back, and one short transaction records it.
  *
+ * While a package transaction is open this process is its branch, and all that
+ * is executed works in it.  Outcomes wait for its end, and commit with it; if
+ * the run ends with it, that too.  So a chain in one transaction is one commit.
+ * The views find the outcomes in the area meanwhile, as far as there is room.
+ *
  * A run that is to be paused is handed back between two steps; the scheduler
- * goes on with it from the record.
+ * goes on with it from the record.  In a package transaction it waits here.
  *
  * If the entry says `replay`, parts of the run are on record: an attempt that
  * has an outcome is not executed, the machine is answered from the record.
@@ -28,19 +33,36 @@
 #include "postgres.h"
 
 #include "access/xact.h"
+#include "miscadmin.h"
+#include "storage/latch.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
 #include "area.h"
+#include "bgworker.h"
 #include "catalog.h"
+#include "compat.h"
 #include "errors.h"
 #include "history.h"
 #include "inline.h"
 #include "machine.h"
+#include "pending.h"
 #include "session.h"
 #include "variables.h"
+
+/* The package transaction that is open; the entry tells of it as well. */
+typedef struct OpenTransaction
+{
+	int32		number;			/* 0: none is */
+	int64		id;
+	TimestampTz started_at;
+	bool		on_record;		/* its end is */
+	bool		was_committed;	/* then */
+	List	   *outcomes;		/* WfStepOutcome *: what has worked in it */
+	dsa_pointer last_pending;	/* of entry->pending */
+} OpenTransaction;
 
 /* A run that this worker carries out. */
 typedef struct InlineRun
@@ -57,14 +79,24 @@ typedef struct InlineRun
 
 	WfMachine  *machine;
 	void	   *saved_machine;
-	WfAction	next;			/* taken out, not carried out: EXECUTE or END */
+	WfTransaction transaction;	/* the machine's */
+	WfTransaction saved_transaction;
+	WfAction	next;			/* taken out, not carried out: EXECUTE, COMMIT,
+								 * ROLLBACK or END */
+
+	OpenTransaction open;
+	OpenTransaction saved_open;
 
 	/* outcomes of steps that ended without being executed, not yet written */
 	WfStepOutcome *passed;
 	int			npassed;
 	int			passed_size;
+	int			saved_npassed;
+	bool		saved_stopping;
 
 	List	   *errors;			/* of steps: WfStepError */
+	int			commit_sqlstate;	/* of the commit that failed; then */
+	const char *commit_message;
 	Jsonb	   *set_variables;	/* those that steps have set; NULL: none */
 	Jsonb	   *last_variables; /* by the step that is being committed */
 	TimestampTz started_at;
@@ -77,10 +109,31 @@ static void begin(InlineRun *r);
 static void advance(InlineRun *r);
 static void answer_from_record(InlineRun *r, const WfStepOutcome *outcome);
 static void pass_step(InlineRun *r, const WfAction *action);
+static bool answered(InlineRun *r);
+static void refuse_next(InlineRun *r);
+static void carry_out_next(InlineRun *r);
 static void execute_next(InlineRun *r);
 static void write_success(const WfStepOutcome *outcome, void *arg);
 static void cancel_next(InlineRun *r);
 static void record_failure(InlineRun *r, WfStepOutcome *outcome);
+static void enter_transaction(InlineRun *r);
+static void execute_in_branch(InlineRun *r);
+static void keep_outcome(InlineRun *r, const WfStepOutcome *outcome);
+static void wait_in_transaction(InlineRun *r);
+static void end_transaction(InlineRun *r);
+static void write_commit(const WfStepOutcome *outcome, void *arg);
+static void write_rollback(InlineRun *r, int sqlstate, const char *message);
+static void fail_committer(InlineRun *r, int sqlstate, const char *message);
+static void advance_in_transaction(InlineRun *r);
+static char *why_rolled_back(const InlineRun *r);
+static void show_transaction(InlineRun *r);
+static void keep_nothing(const WfStepOutcome *outcome, void *arg);
+static WfStepOutcome cancelled_outcome(const InlineRun *r);
+static void write_transaction(InlineRun *r, bool committed, int sqlstate,
+							  const char *message);
+static void forget_transaction(InlineRun *r);
+static void save(InlineRun *r);
+static void restore(InlineRun *r);
 static void stop_if_asked(InlineRun *r);
 static void note_error(InlineRun *r, const WfStepOutcome *outcome);
 static void take_variables(InlineRun *r, Jsonb *variables);
@@ -115,9 +168,10 @@ wf_inline_run(WfDatabase *database, WfEntry *entry)
 	if (r.record == NULL)
 		stop_if_asked(&r);		/* else what is on record comes first */
 	advance(&r);
-	while (r.next.type == WF_ACT_EXECUTE && (!entry->pause || entry->cancel))
-		execute_next(&r);
-	if (r.next.type == WF_ACT_EXECUTE)
+	while (r.next.type != WF_ACT_END &&
+		   (!entry->pause || entry->cancel || r.open.number != 0))
+		carry_out_next(&r);
+	if (r.next.type != WF_ACT_END)
 		hand_back(&r);
 	else if (!r.end_written)
 		finish(&r);
@@ -157,21 +211,21 @@ begin(InlineRun *r)
 	PopActiveSnapshot();
 
 	r->saved_machine = palloc(wf_machine_size(r->plan));
-	r->machine = wf_machine_init(palloc(wf_machine_size(r->plan)), r->plan);
+	wf_transaction_init(&r->transaction, r->plan);
+	r->machine = wf_machine_init(palloc(wf_machine_size(r->plan)), r->plan,
+								 &r->transaction, false);
 }
 
 /*
  * advance
  *		Take actions out of the machine up to the next one that is to be
- *		carried out: `next` is then EXECUTE or END.
+ *		carried out: `next` is then EXECUTE, COMMIT, ROLLBACK or END.
  */
 static void
 advance(InlineRun *r)
 {
 	for (;;)
 	{
-		const WfStepOutcome *outcome;
-
 		if (!wf_machine_next(r->machine, &r->next))
 			elog(ERROR, "run " INT64_FORMAT " has nothing to do and no end",
 				 r->run.run_id);
@@ -184,11 +238,10 @@ advance(InlineRun *r)
 				/* nothing is in progress but what execute_next() is at */
 				break;
 			case WF_ACT_EXECUTE:
-				outcome = wf_history_find_outcome(r->record, r->next.step,
-												  r->next.attempt);
-				if (outcome == NULL)
+			case WF_ACT_COMMIT:
+			case WF_ACT_ROLLBACK:
+				if (!answered(r))
 					return;
-				answer_from_record(r, outcome);
 				break;
 			case WF_ACT_CHILD:
 			case WF_ACT_CONDITION:
@@ -200,6 +253,58 @@ advance(InlineRun *r)
 				return;
 		}
 	}
+}
+
+/*
+ * answered
+ *		Answer what is next from the record, if that has the answer.  A step
+ *		that is not on record, while the end of its transaction is, has met
+ *		one that was lost (D25).
+ */
+static bool
+answered(InlineRun *r)
+{
+	const WfStepOutcome *outcome;
+
+	if (r->record == NULL)
+		return false;
+	if (r->next.type != WF_ACT_EXECUTE)
+	{
+		bool		committed = r->open.was_committed;
+
+		if (!r->open.on_record)
+			return false;
+		memset(&r->open, 0, sizeof(OpenTransaction));
+		wf_machine_transaction_ended(r->machine, committed,
+									 ERRCODE_IN_FAILED_SQL_TRANSACTION);
+		return true;
+	}
+	enter_transaction(r);
+	outcome = wf_history_find_outcome(r->record, r->next.step,
+									  r->next.attempt);
+	if (outcome != NULL)
+	{
+		answer_from_record(r, outcome);
+		return true;
+	}
+	if (!r->open.on_record || r->open.was_committed)
+		return false;
+	refuse_next(r);
+	return true;
+}
+
+/* The step that is next finds its transaction gone. */
+static void
+refuse_next(InlineRun *r)
+{
+	WfAction	action = r->next;
+
+	action.status = WF_STEP_FAILED;
+	action.error = WF_ERROR_INVALID;
+	pass_step(r, &action);
+	wf_machine_transaction_lost(r->machine);
+	wf_machine_step_ended(r->machine, action.step, WF_STEP_FAILED,
+						  ERRCODE_IN_FAILED_SQL_TRANSACTION);
 }
 
 /* The attempt was executed already: feed what came of it. */
@@ -219,8 +324,10 @@ pass_step(InlineRun *r, const WfAction *action)
 	WfStepOutcome *outcome;
 
 	if (wf_history_find_outcome(r->record, action->step,
-								action->attempt) != NULL)
-		return;
+								action->attempt) != NULL ||
+		(action->error == WF_ERROR_COMMIT &&
+		 r->plan->steps[action->step].kind == WF_KIND_SQL))
+		return;					/* the latter is written with its transaction */
 	if (r->npassed == r->passed_size)
 	{
 		MemoryContext old = MemoryContextSwitchTo(run_context);
@@ -243,6 +350,26 @@ pass_step(InlineRun *r, const WfAction *action)
 	outcome->rows = -1;
 	if (action->attempt > 0)
 		outcome->started_at = outcome->finished_at = GetCurrentTimestamp();
+	if (action->error == WF_ERROR_COMMIT)
+	{
+		outcome->sqlstate = r->commit_sqlstate;
+		outcome->message = r->commit_message;
+	}
+	else if (action->error != WF_ERROR_NONE)
+		(void) wf_errors_of_machine(action->error, outcome);
+	note_error(r, outcome);
+}
+
+/* Carry out what is next. */
+static void
+carry_out_next(InlineRun *r)
+{
+	if (r->next.type != WF_ACT_EXECUTE)
+		end_transaction(r);
+	else if (r->next.transaction != 0)
+		execute_in_branch(r);
+	else
+		execute_next(r);
 }
 
 /* Execute the step that is next, and advance. */
@@ -250,8 +377,6 @@ static void
 execute_next(InlineRun *r)
 {
 	WfEntry    *entry = r->entry;
-	int			saved_npassed = r->npassed;
-	bool		saved_stopping = r->stopping;
 	WfStepOutcome outcome;
 	bool		in_transaction = r->in_transaction;
 
@@ -269,7 +394,7 @@ execute_next(InlineRun *r)
 	entry->current_attempt = r->next.attempt;
 	entry->current_step = r->next.step;
 
-	memcpy(r->saved_machine, r->machine, wf_machine_size(r->plan));
+	save(r);
 	r->in_transaction = false;
 	r->last_variables = NULL;
 	if (wf_session_execute(&r->call, in_transaction, write_success, r,
@@ -280,11 +405,8 @@ execute_next(InlineRun *r)
 	}
 	else
 	{
-		memcpy(r->machine, r->saved_machine, wf_machine_size(r->plan));
-		r->npassed = saved_npassed;
+		restore(r);
 		r->last_variables = NULL;
-		r->stopping = saved_stopping;
-		r->end_written = false;
 		if (entry->cancel && outcome.sqlstate == ERRCODE_QUERY_CANCELED)
 			outcome.status = WF_STEP_CANCELLED;
 		record_failure(r, &outcome);
@@ -310,8 +432,8 @@ write_success(const WfStepOutcome *outcome, void *arg)
 }
 
 /* The run was stopped before the step that is next began. */
-static void
-cancel_next(InlineRun *r)
+static WfStepOutcome
+cancelled_outcome(const InlineRun *r)
 {
 	WfStepOutcome outcome = {
 		.run_id = r->run.run_id,
@@ -322,6 +444,14 @@ cancel_next(InlineRun *r)
 		.sqlstate = ERRCODE_QUERY_CANCELED,
 		.message = "the run was stopped before the step began"
 	};
+
+	return outcome;
+}
+
+static void
+cancel_next(InlineRun *r)
+{
+	WfStepOutcome outcome = cancelled_outcome(r);
 
 	if (r->in_transaction)
 		CommitTransactionCommand();
@@ -347,6 +477,308 @@ record_failure(InlineRun *r, WfStepOutcome *outcome)
 		write_end(r);
 	wf_session_commit_own();
 	r->npassed = 0;
+}
+
+/* Keep the state, to come back to if a commit fails. */
+static void
+save(InlineRun *r)
+{
+	memcpy(r->saved_machine, r->machine, wf_machine_size(r->plan));
+	r->saved_transaction = r->transaction;
+	r->saved_open = r->open;
+	r->saved_npassed = r->npassed;
+	r->saved_stopping = r->stopping;
+}
+
+static void
+restore(InlineRun *r)
+{
+	memcpy(r->machine, r->saved_machine, wf_machine_size(r->plan));
+	r->transaction = r->saved_transaction;
+	r->open = r->saved_open;
+	r->npassed = r->saved_npassed;
+	r->stopping = r->saved_stopping;
+	r->end_written = false;
+}
+
+/*
+ * enter_transaction
+ *		The step that is next works in the package transaction: that may begin
+ *		with it.
+ */
+static void
+enter_transaction(InlineRun *r)
+{
+	WfTransactionOutcome outcome;
+
+	if (r->next.transaction == r->open.number)
+		return;
+	Assert(r->open.number == 0);
+	if (!r->in_transaction)
+		wf_session_begin_own();
+	r->open.on_record = r->record != NULL &&
+		wf_history_read_transaction(r->run.run_id, r->next.transaction,
+									&outcome);
+	if (r->open.on_record)
+	{
+		r->open.was_committed = outcome.committed;
+		r->open.id = outcome.transaction_id;
+	}
+	else
+		r->open.id = wf_history_next_transaction_id();
+	if (!r->in_transaction)
+		wf_session_commit_own();
+	MemoryContextSwitchTo(run_context);
+	r->open.started_at = GetCurrentTimestamp();
+	r->open.number = r->next.transaction;
+}
+
+/* Let others know of the transaction. */
+static void
+show_transaction(InlineRun *r)
+{
+	WfEntry    *entry = r->entry;
+
+	LWLockAcquire(&r->database->lock, LW_EXCLUSIVE);
+	entry->transaction_id = r->open.id;
+	entry->transaction_at = r->open.started_at;
+	entry->transaction_steps = list_length(r->open.outcomes);
+	entry->isolation = r->plan->isolation;
+	entry->transaction_number = r->open.number;
+	LWLockRelease(&r->database->lock);
+}
+
+/* Execute the step that is next in the package transaction, and advance. */
+static void
+execute_in_branch(InlineRun *r)
+{
+	WfEntry    *entry = r->entry;
+	WfStepOutcome outcome;
+
+	enter_transaction(r);
+	show_transaction(r);
+	if (r->in_transaction)
+		CommitTransactionCommand();
+	r->in_transaction = false;
+	MemoryContextSwitchTo(run_context);
+	wait_in_transaction(r);
+	if (r->session_used && !wf_session_in_branch() &&
+		r->plan->steps[r->next.step].connection < 0)
+		wf_session_reset();
+	r->session_used = true;
+	r->call.step = r->next.step;
+	r->call.attempt = r->next.attempt;
+	entry->step_started_at = GetCurrentTimestamp();
+	entry->current_attempt = r->next.attempt;
+	entry->current_step = r->next.step;
+	if (entry->cancel)
+		outcome = cancelled_outcome(r);
+	else if (!wf_session_execute_in_branch(&r->call, r->plan->isolation,
+										   keep_nothing, NULL, &outcome) &&
+			 entry->cancel && outcome.sqlstate == ERRCODE_QUERY_CANCELED)
+		outcome.status = WF_STEP_CANCELLED;
+	MemoryContextSwitchTo(run_context);
+	entry->current_step = -1;
+	keep_outcome(r, &outcome);
+	note_error(r, &outcome);
+	if (outcome.status == WF_STEP_SUCCEEDED)
+		take_variables(r, outcome.variables);
+	stop_if_asked(r);
+	wf_machine_step_ended(r->machine, outcome.step, outcome.status,
+						  outcome.sqlstate);
+	advance(r);
+}
+
+static void
+keep_nothing(const WfStepOutcome *outcome, void *arg)
+{
+	/* that is done when the attempt is over: here nobody else hears of it */
+}
+
+/* Keep the outcome of a step until the transaction ends. */
+static void
+keep_outcome(InlineRun *r, const WfStepOutcome *outcome)
+{
+	WfStepOutcome *copy = wf_pending_copy(outcome);
+	dsa_area   *area = wf_area_attach(r->database);
+	dsa_pointer pointer;
+
+	copy->transaction_id = r->open.id;
+	r->open.outcomes = lappend(r->open.outcomes, copy);
+	pointer = wf_pending_put(area, copy);
+	LWLockAcquire(&r->database->lock, LW_EXCLUSIVE);
+	r->entry->transaction_steps++;
+	if (DsaPointerIsValid(pointer))
+		wf_pending_append(area, &r->entry->pending, &r->open.last_pending,
+						  pointer);
+	LWLockRelease(&r->database->lock);
+}
+
+/* In a pause no step starts, but the transaction cannot be handed back. */
+static void
+wait_in_transaction(InlineRun *r)
+{
+	while (r->entry->pause && !r->entry->cancel)
+	{
+		wf_bgworker_show("paused");
+		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_EXIT_ON_PM_DEATH, -1,
+						 wf_wait_event("WorkflowPaused"));
+		ResetLatch(MyLatch);
+		(void) wf_bgworker_interrupts();
+	}
+}
+
+/* End the package transaction as the machine asks for, and advance. */
+static void
+end_transaction(InlineRun *r)
+{
+	WfStepOutcome outcome;
+
+	save(r);
+	if (r->next.type == WF_ACT_ROLLBACK)
+	{
+		wf_session_rollback_branch();
+		MemoryContextSwitchTo(run_context);
+		write_rollback(r, 0, NULL);
+	}
+	else if (wf_session_commit_branch(write_commit, r, &outcome))
+		r->npassed = 0;
+	else
+	{
+		MemoryContextSwitchTo(run_context);
+		restore(r);
+		write_rollback(r, outcome.sqlstate, pstrdup(outcome.message));
+	}
+	MemoryContextSwitchTo(run_context);
+	forget_transaction(r);
+}
+
+/* Before the commit of the branch: all that follows from it commits with it. */
+static void
+write_commit(const WfStepOutcome *outcome, void *arg)
+{
+	InlineRun  *r = arg;
+
+	MemoryContextSwitchTo(run_context);
+	write_transaction(r, true, 0, NULL);
+	memset(&r->open, 0, sizeof(OpenTransaction));
+	wf_machine_transaction_ended(r->machine, true, 0);
+	stop_if_asked(r);
+	advance_in_transaction(r);
+	write_passed(r);
+	if (r->next.type == WF_ACT_END)
+		write_end(r);
+}
+
+/*
+ * write_rollback
+ *		The transaction was rolled back: as asked for, or (sqlstate) since its
+ *		commit failed, which is the error of the step that asked for it, else
+ *		the run's.  Record it, and advance.
+ */
+static void
+write_rollback(InlineRun *r, int sqlstate, const char *message)
+{
+	if (sqlstate != 0)
+		fail_committer(r, sqlstate, message);
+	wf_session_begin_own();
+	MemoryContextSwitchTo(run_context);
+	write_transaction(r, false, sqlstate, message == NULL ?
+					  why_rolled_back(r) : message);
+	memset(&r->open, 0, sizeof(OpenTransaction));
+	stop_if_asked(r);
+	wf_machine_transaction_ended(r->machine, false, sqlstate);
+	advance_in_transaction(r);
+	write_passed(r);
+	if (r->next.type == WF_ACT_END)
+		write_end(r);
+	wf_session_commit_own();
+	r->npassed = 0;
+}
+
+/* The step that asked for the commit has failed, whatever it has done. */
+static void
+fail_committer(InlineRun *r, int sqlstate, const char *message)
+{
+	ListCell   *lc;
+
+	r->commit_sqlstate = sqlstate;
+	r->commit_message = message;
+	foreach(lc, r->open.outcomes)
+	{
+		WfStepOutcome *outcome = lfirst(lc);
+
+		if (outcome->status != WF_STEP_SUCCEEDED ||
+			!wf_machine_awaits_commit(r->machine, outcome->step))
+			continue;
+		outcome->status = WF_STEP_FAILED;
+		outcome->sqlstate = sqlstate;
+		outcome->message = message;
+		note_error(r, outcome);
+	}
+}
+
+/* advance() while a transaction is there to read in. */
+static void
+advance_in_transaction(InlineRun *r)
+{
+	r->in_transaction = true;
+	advance(r);
+	r->in_transaction = false;
+}
+
+/* Record the transaction, and what has worked in it. */
+static void
+write_transaction(InlineRun *r, bool committed, int sqlstate,
+				  const char *message)
+{
+	WfTransactionOutcome outcome = {
+		.run_id = r->run.run_id,
+		.number = r->open.number,
+		.transaction_id = r->open.id,
+		.steps = list_length(r->open.outcomes),
+		.started_at = r->open.started_at,
+		.finished_at = GetCurrentTimestamp(),
+		.committed = committed,
+		.isolation = r->plan->isolation,
+		.sqlstate = sqlstate,
+		.message = message
+	};
+	ListCell   *lc;
+
+	foreach(lc, r->open.outcomes)
+		wf_history_insert_step_outcome(lfirst(lc));
+	wf_history_insert_transaction(&outcome);
+}
+
+/* In words, for transaction_history. */
+static char *
+why_rolled_back(const InlineRun *r)
+{
+	const WfStepError *error =
+	wf_errors_get(r->errors, wf_machine_error_step(r->machine));
+
+	if (r->stopping)
+		return "the run was stopped";
+	if (error != NULL)
+		return psprintf("step \"%s\" failed: %s",
+						r->plan->steps[error->step].name, error->message);
+	return "the package does not commit on completion";
+}
+
+/* The transaction is over, for others too. */
+static void
+forget_transaction(InlineRun *r)
+{
+	dsa_pointer pending;
+
+	LWLockAcquire(&r->database->lock, LW_EXCLUSIVE);
+	pending = r->entry->pending;
+	r->entry->pending = InvalidDsaPointer;
+	r->entry->transaction_number = 0;
+	LWLockRelease(&r->database->lock);
+	if (DsaPointerIsValid(pending))
+		wf_pending_free(wf_area_attach(r->database), &pending);
 }
 
 /* Tell the machine of stop_job(), once. */
@@ -419,7 +851,8 @@ write_end(InlineRun *r)
 			wf_area_get_text(wf_area_attach(r->database),
 							 r->entry->stop_reason) : NULL;
 	}
-	wf_history_end_run(&r->run, &outcome, r->entry->parent_stops);
+	wf_history_end_run(&r->run, &outcome, r->entry->parent_transaction_id,
+					   r->entry->parent_stops);
 	r->end_written = true;
 }
 
@@ -443,6 +876,19 @@ describe_error(const InlineRun *r, WfRunOutcome *outcome)
 	{
 		outcome->sqlstate = ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE;
 		outcome->message = WF_NOTHING_TO_RUN;
+	}
+	else if (r->next.invalid_at_end)
+	{
+		WfStepOutcome step = {0};
+
+		(void) wf_errors_of_machine(WF_ERROR_INVALID, &step);
+		outcome->sqlstate = step.sqlstate;
+		outcome->message = step.message;
+	}
+	else if (r->next.failed_by_driver)
+	{
+		outcome->sqlstate = r->commit_sqlstate;
+		outcome->message = r->commit_message;
 	}
 	else if (error != NULL)
 	{

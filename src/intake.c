@@ -302,7 +302,7 @@ admit_one(WfScheduler *s, const WfQueuedRun *queued)
 		return true;
 	}
 	s->reserved += need;
-	wf_driver_begin(s, &run, queued->replay, need);
+	wf_driver_begin(s, &run, queued->replay, need, false);
 	return true;
 }
 

@@ -24,6 +24,9 @@ typedef struct WfLiveStep
 	int64		child_run_id;	/* child run in progress, or 0 */
 	TimestampTz started_at;		/* of the attempt; 0: not yet */
 	TimestampTz finished_at;	/* 0: not yet */
+	int64		transaction_id; /* it works in, or has joined; 0: none */
+	dsa_pointer pending;		/* its outcome, if that is not written before
+								 * the transaction ends; or invalid */
 } WfLiveStep;
 
 /*
@@ -42,6 +45,10 @@ typedef struct WfLiveRun
 	int			sqlstate;		/* of the run's error so far; 0: none */
 	int32		error_step;		/* whose it is; -1: of no step */
 	dsa_pointer error;			/* WfSharedError, or invalid */
+	int32		transaction_number; /* its own open transaction; 0: none */
+	int32		transaction_steps;
+	int64		transaction_id;
+	TimestampTz transaction_at; /* when it began */
 	dsa_pointer machine;		/* block of wf_machine_size() bytes */
 	dsa_pointer steps;			/* WfLiveStep for each step */
 } WfLiveRun;

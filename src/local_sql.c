@@ -6,10 +6,10 @@
  * This follows exec_simple_query() of postgres.c: parse, and for each
  * statement analyze, plan, and run an unnamed portal, at top level, so that
  * statements which commit by themselves work.  What differs: there is no
- * client, so results are counted, and all but a first row dropped; several statements are one
- * implicit transaction block that the caller commits; and the statements
- * that only make sense with a client or that would end the caller's
- * transaction are refused.
+ * client, so results are counted, and all but a first row dropped; several
+ * statements are one implicit transaction block that the caller commits, or
+ * part of the block that he has opened; and the statements that only make
+ * sense with a client or that would end the caller's transaction are refused.
  *
  * Background workers have no one to arm statement_timeout for them; it is
  * done here, for each statement, as the owner's settings say.
@@ -45,34 +45,38 @@ static void run_portal(CommandTag tag, const char *sql, List *plans,
 
 /* Execute SQL text. */
 void
-wf_local_sql_execute(const char *sql, bool atomic, WfLocalResult *result)
+wf_local_sql_execute(const char *sql, WfSqlMode mode, WfLocalResult *result)
 {
 	MemoryContext context = CurrentMemoryContext;
 	List	   *statements;
 	ListCell   *lc;
-	bool		alone;
+	bool		together;
 
 	result->rows = -1;
 	result->statement = 1;
 	statements = pg_parse_query(sql);
-	alone = list_length(statements) <= 1 || !atomic;
+	together = mode == WF_SQL_TOGETHER && list_length(statements) > 1;
 
 	result->statement = 0;
 	foreach(lc, statements)
 	{
-		if (!atomic && result->statement > 0)
+		if (mode == WF_SQL_ONE_BY_ONE && result->statement > 0)
 		{
 			CommitTransactionCommand();
 			SetCurrentStatementStartTimestamp();
 			StartTransactionCommand();
 		}
+		if (mode == WF_SQL_SAVEPOINTS)
+			BeginInternalSubTransaction(NULL);
 		result->statement++;
 		result->row = NULL;
 		result->row_too_large = false;
 		MemoryContextSwitchTo(context);
-		execute_statement(lfirst_node(RawStmt, lc), sql, alone, result);
+		execute_statement(lfirst_node(RawStmt, lc), sql, !together, result);
+		if (mode == WF_SQL_SAVEPOINTS)
+			ReleaseCurrentSubTransaction();
 	}
-	if (!alone)
+	if (together)
 		EndImplicitTransactionBlock();
 	MemoryContextSwitchTo(context);
 }

@@ -22,6 +22,16 @@ typedef struct WfLocalResult
 								 * workflow.max_message_size */
 } WfLocalResult;
 
+/* How the statements of a text stand to transactions. */
+typedef enum WfSqlMode
+{
+	WF_SQL_TOGETHER,			/* one transaction, as psql -c has it; a single
+								 * statement is at top level */
+	WF_SQL_ONE_BY_ONE,			/* a transaction each (R16) */
+	WF_SQL_IN_BLOCK,			/* in the transaction block that is open */
+	WF_SQL_SAVEPOINTS			/* likewise, a subtransaction each (R17) */
+} WfSqlMode;
+
 /*
  * wf_local_sql_execute
  *		Execute the statements of `sql` one after the other.
@@ -29,16 +39,16 @@ typedef struct WfLocalResult
  * Needs a started transaction and no active snapshot; leaves a started one,
  * which may be another if the text is a single statement that commits inside
  * (VACUUM, CREATE INDEX CONCURRENTLY, CALL, DO).  Several statements succeed
- * or fail together, as psql -c has it, or with `atomic` false are executed
- * each in a transaction of its own (R16).  Rows are counted, and all but the
- * first are thrown away.
+ * or fail together or one by one, see WfSqlMode; an ERROR leaves the
+ * transaction, or a subtransaction, to the caller to be rolled back.  Rows are
+ * counted, and all but the first are thrown away.
  * Allocates in the current memory context, which must outlive transactions
  * and be reset by the caller.
  *
  * Errors: whatever the statements throw; 2D000 for a transaction control
  * statement; 0A000 for COPY from or to a client, which is not there.
  */
-extern void wf_local_sql_execute(const char *sql, bool atomic,
+extern void wf_local_sql_execute(const char *sql, WfSqlMode mode,
 								 WfLocalResult *result);
 
 #endif							/* WF_LOCAL_SQL_H */

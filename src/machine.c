@@ -424,28 +424,34 @@ transaction_allows_retry(const WfMachine *machine, int32 step, int32 sqlstate)
 		SQLSTATE_CLASS(sqlstate) != CLASS_TRANSACTION_ROLLBACK;
 }
 
-/* Is a failed attempt followed by another one? */
-static bool
-may_retry(const WfMachine *machine, int32 step, int32 sqlstate)
+/* See machine.h. */
+bool
+wf_step_may_retry(const WfPlanStep *step, int32 attempt, int sqlstate)
 {
-	const WfPlanStep *plan_step = &machine->plan->steps[step];
 	int32		i;
 
-	if (machine->interrupted ||
-		machine->steps[step].attempt >= plan_step->max_attempts ||
-		!transaction_allows_retry(machine, step, sqlstate))
+	if (attempt >= step->max_attempts)
 		return false;
-
-	for (i = 0; i < plan_step->nretry_on; i++)
+	for (i = 0; i < step->nretry_on; i++)
 	{
-		const WfPlanError *error = &plan_step->retry_on[i];
+		const WfPlanError *error = &step->retry_on[i];
 
 		if (error->sqlstate == sqlstate ||
 			(error->is_class && SQLSTATE_CLASS(error->sqlstate) ==
 			 SQLSTATE_CLASS(sqlstate)))
 			return true;
 	}
-	return plan_step->nretry_on == 0;
+	return step->nretry_on == 0;
+}
+
+/* Is a failed attempt followed by another one? */
+static bool
+may_retry(const WfMachine *machine, int32 step, int32 sqlstate)
+{
+	return !machine->interrupted &&
+		transaction_allows_retry(machine, step, sqlstate) &&
+		wf_step_may_retry(&machine->plan->steps[step],
+						  machine->steps[step].attempt, sqlstate);
 }
 
 /*

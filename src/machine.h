@@ -206,6 +206,14 @@ extern void wf_machine_fail(WfMachine *machine);
 extern void wf_machine_pause(WfMachine *machine);
 extern void wf_machine_resume(WfMachine *machine);
 
+/*
+ * wf_step_may_retry
+ *		Does the step's definition ask for another attempt after this one
+ *		failed with this SQLSTATE?  The machine may know better.
+ */
+extern bool wf_step_may_retry(const WfPlanStep *step, int32 attempt,
+							  int sqlstate);
+
 /* What the views show; cheap, no effect. */
 extern WfStepStatus wf_machine_step_status(const WfMachine *machine, int32 step);
 extern WfReason wf_machine_step_reason(const WfMachine *machine, int32 step);

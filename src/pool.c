@@ -133,6 +133,7 @@ wf_pool_next_gone(WfDatabase *database, WfGoneWorker *gone)
 	for (i = 0; i < wf_shared->nslots; i++)
 	{
 		WfSlot	   *slot = &wf_shared->slots[i];
+		int			entry;
 
 		if (!is_mine(database, slot))
 			continue;
@@ -157,8 +158,9 @@ wf_pool_next_gone(WfDatabase *database, WfGoneWorker *gone)
 		LWLockRelease(&database->lock);
 		if (gone->entry >= 0)
 			wf_entry_hold(database, gone->entry);
-		if (gone->inbox >= 0)
-			wf_entry_hold(database, gone->inbox);
+		for (entry = gone->inbox; entry >= 0;
+			 entry = database->entries[entry].next)
+			wf_entry_hold(database, entry);
 		if (handles[i] != NULL)
 			pfree(handles[i]);
 		handles[i] = NULL;

@@ -19,15 +19,21 @@
 #include "utils/timestamp.h"
 
 #include "area.h"
+#include "pending.h"
 #include "pool.h"
 #include "scheduler.h"
 
 static void reap_run(WfScheduler *s, int entry);
 static void take_back(WfScheduler *s, const WfEntry *e);
 static void handle_gone(WfScheduler *s, const WfGoneWorker *gone);
+static void send_elsewhere(WfScheduler *s, const WfGoneWorker *gone,
+						   int entry);
+static void add_orphan(WfScheduler *s, const WfGoneWorker *gone, int entry);
 static void cannot_connect(WfScheduler *s, const WfGoneWorker *gone);
 static void fail_entry(WfScheduler *s, int entry, int sqlstate,
 					   const char *message);
+static void judge(WfScheduler *s, const WfOrphan *orphan);
+static void judge_transaction(WfScheduler *s, const WfOrphan *orphan);
 static void judge_run(WfScheduler *s, const WfOrphan *orphan);
 static void judge_step(WfScheduler *s, const WfOrphan *orphan);
 
@@ -48,6 +54,8 @@ wf_reaper_done(WfScheduler *s)
 			wf_driver_condition_done(s, entry);
 		else if (s->database->entries[entry].kind == WF_ENTRY_VARIABLES)
 			wf_driver_variables_done(s, entry);
+		else if (s->database->entries[entry].kind != WF_ENTRY_RELEASE)
+			wf_driver_transaction_done(s, entry);
 		wf_reaper_free_entry(s, entry);
 	}
 }
@@ -112,6 +120,7 @@ wf_reaper_free_entry(WfScheduler *s, int entry)
 	wf_area_free(s->area, &e->set_variables);
 	wf_area_free(s->area, &e->run_error);
 	wf_area_free(s->area, &e->stop_reason);
+	wf_pending_free(s->area, &e->pending);
 	wf_entry_free(s->database, entry);
 }
 
@@ -128,43 +137,67 @@ wf_reaper_gone(WfScheduler *s)
 static void
 handle_gone(WfScheduler *s, const WfGoneWorker *gone)
 {
-	WfOrphan   *orphan;
-	MemoryContext old;
+	bool		was_branch = wf_driver_branch_gone(s, gone->slot);
+	int			entry = gone->inbox;
 
 	wf_driver_session_lost(s, gone->slot);
-	if (gone->inbox >= 0)
+	while (entry >= 0)
 	{
-		WfEntry    *e = &s->database->entries[gone->inbox];
+		int			next = s->database->entries[entry].next;
 
-		if (e->kind == WF_ENTRY_RELEASE)
-			wf_reaper_free_entry(s, gone->inbox);
-		else
-		{
-			e->bind = (e->kind == WF_ENTRY_STEP);	/* another worker becomes the session */
-			wf_scheduler_hand_out(s, gone->inbox, WF_READY_GOING, -1);
-		}
+		send_elsewhere(s, gone, entry);
+		entry = next;
 	}
 	if (gone->entry >= 0 &&
 		s->database->entries[gone->entry].kind == WF_ENTRY_RELEASE)
 		wf_reaper_free_entry(s, gone->entry);
 	else if (gone->entry >= 0)
-	{
-		old = MemoryContextSwitchTo(s->context);
-		orphan = palloc0(sizeof(WfOrphan));
-		orphan->entry = gone->entry;
-		orphan->role = gone->role;
-		orphan->after = gone->sqlstate == ERRCODE_ADMIN_SHUTDOWN ?
-			wf_pool_started() + 1 : 0;
-		orphan->sqlstate = gone->sqlstate != 0 ? gone->sqlstate :
-			ERRCODE_INTERNAL_ERROR;
-		orphan->message = pstrdup(gone->message[0] != '\0' ? gone->message :
-								  "the worker ended without an error");
-		s->orphans = lappend(s->orphans, orphan);
-		MemoryContextSwitchTo(old);
-	}
+		add_orphan(s, gone, gone->entry);
 	else if (!gone->connected && gone->sqlstate != 0 &&
 			 gone->sqlstate != ERRCODE_ADMIN_SHUTDOWN)
 		cannot_connect(s, gone);
+	if (was_branch)
+		add_orphan(s, gone, -1);
+}
+
+/* What was sent to a worker that has gone, and not begun. */
+static void
+send_elsewhere(WfScheduler *s, const WfGoneWorker *gone, int entry)
+{
+	WfEntry    *e = &s->database->entries[entry];
+
+	if (e->kind == WF_ENTRY_RELEASE)
+		wf_reaper_free_entry(s, entry);
+	else if (e->kind == WF_ENTRY_COMMIT || e->kind == WF_ENTRY_ROLLBACK ||
+			 (e->kind == WF_ENTRY_STEP && e->in_branch))
+		add_orphan(s, gone, entry); /* it was about what is gone as well */
+	else
+	{
+		/* another worker becomes the session */
+		e->bind = (e->kind == WF_ENTRY_STEP);
+		e->in_branch = false;
+		wf_scheduler_hand_out(s, entry, WF_READY_GOING, -1);
+	}
+}
+
+/* Something to be judged: an entry, or (-1) the loss of a branch. */
+static void
+add_orphan(WfScheduler *s, const WfGoneWorker *gone, int entry)
+{
+	MemoryContext old = MemoryContextSwitchTo(s->context);
+	WfOrphan   *orphan = palloc0(sizeof(WfOrphan));
+
+	orphan->entry = entry;
+	orphan->slot = gone->slot;
+	orphan->role = gone->role;
+	orphan->after = gone->sqlstate == ERRCODE_ADMIN_SHUTDOWN ?
+		wf_pool_started() + 1 : 0;
+	orphan->sqlstate = gone->sqlstate != 0 ? gone->sqlstate :
+		ERRCODE_INTERNAL_ERROR;
+	orphan->message = pstrdup(gone->message[0] != '\0' ? gone->message :
+							  "the worker ended without an error");
+	s->orphans = lappend(s->orphans, orphan);
+	MemoryContextSwitchTo(old);
 }
 
 /*
@@ -204,7 +237,7 @@ fail_entry(WfScheduler *s, int entry, int sqlstate, const char *message)
 	WfRun		run;
 
 	if (e->kind == WF_ENTRY_STEP || e->kind == WF_ENTRY_VARIABLES)
-		wf_driver_step_lost(s, entry, sqlstate, message);
+		wf_driver_step_lost(s, entry, sqlstate, message, false);
 	else if (e->kind == WF_ENTRY_CONDITION)
 		wf_driver_condition_known(s, entry, WF_CONDITION_ERROR, sqlstate,
 								  message);
@@ -248,19 +281,55 @@ wf_reaper_judge(WfScheduler *s)
 			continue;
 		}
 		wf_scheduler_begin(s);
-		if (s->database->entries[orphan->entry].kind == WF_ENTRY_RUN)
-			judge_run(s, orphan);
-		else if (s->database->entries[orphan->entry].kind ==
-				 WF_ENTRY_CONDITION ||
-				 s->database->entries[orphan->entry].kind ==
-				 WF_ENTRY_VARIABLES)
-			fail_entry(s, orphan->entry, orphan->sqlstate, orphan->message);
-		else
-			judge_step(s, orphan);
+		judge(s, orphan);
 		pfree(orphan->message);
 		pfree(orphan);
 	}
 	list_free(orphans);
+}
+
+static void
+judge(WfScheduler *s, const WfOrphan *orphan)
+{
+	if (orphan->entry < 0)
+	{
+		wf_driver_branch_lost(s, orphan->slot, orphan->sqlstate,
+							  orphan->message);
+		return;
+	}
+	switch (s->database->entries[orphan->entry].kind)
+	{
+		case WF_ENTRY_RUN:
+			judge_run(s, orphan);
+			break;
+		case WF_ENTRY_STEP:
+			judge_step(s, orphan);
+			break;
+		case WF_ENTRY_COMMIT:
+		case WF_ENTRY_ROLLBACK:
+			judge_transaction(s, orphan);
+			break;
+		case WF_ENTRY_CONDITION:
+		case WF_ENTRY_VARIABLES:
+		case WF_ENTRY_RELEASE:
+			fail_entry(s, orphan->entry, orphan->sqlstate, orphan->message);
+			break;
+	}
+}
+
+/* The worker was at the end of a package transaction. */
+static void
+judge_transaction(WfScheduler *s, const WfOrphan *orphan)
+{
+	WfEntry    *e = &s->database->entries[orphan->entry];
+	WfTransactionOutcome outcome;
+	bool		committed =
+		wf_history_read_transaction(e->run_id, e->transaction_number,
+									&outcome) && outcome.committed;
+
+	wf_driver_transaction_known(s, orphan->entry, committed,
+								orphan->sqlstate, orphan->message);
+	wf_reaper_free_entry(s, orphan->entry);
 }
 
 /* The worker was at a whole run: the step in progress fails, the rest goes
@@ -320,7 +389,7 @@ judge_step(WfScheduler *s, const WfOrphan *orphan)
 	e->bind = false;			/* the session went with the worker */
 	if (outcome == NULL)
 		wf_driver_step_lost(s, orphan->entry, orphan->sqlstate,
-							orphan->message);
+							orphan->message, true);
 	else
 	{
 		e->status = outcome->status;

@@ -350,7 +350,7 @@ wf_scheduler_end_unstarted(WfScheduler *s, const WfRun *run,
 			WF_REASON_PACKAGE_FAILED;
 		wf_history_insert_step_outcome(&step);
 	}
-	wf_history_end_run(run, &outcome, parent_stops);
+	wf_history_end_run(run, &outcome, 0, parent_stops);
 	wf_scheduler_note_end(s, run->run_id,
 						  run->parent_run_id == 0 ? run->package_id : 0);
 }

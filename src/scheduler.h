@@ -35,7 +35,8 @@ typedef struct WfHandout
  * since a server that shuts down starts none. */
 typedef struct WfOrphan
 {
-	int			entry;
+	int			entry;			/* -1: it was the branch of a transaction */
+	int			slot;			/* then */
 	Oid			role;
 	uint64		after;			/* wf_pool_started() must reach this */
 	int			sqlstate;
@@ -174,9 +175,9 @@ extern void wf_driver_init(WfScheduler *s);
 extern int	wf_driver_bound(const struct WfPlan *plan);
 
 /* Drive a run from its beginning (or from the record); `sessions` are
- * reserved for it. */
+ * reserved for it; it may inherit its parent's transaction. */
 extern void wf_driver_begin(WfScheduler *s, const WfRun *run, bool replay,
-							int sessions);
+							int sessions, bool inherits);
 extern WfDrivenRun *wf_driver_find(WfScheduler *s, int64 run_id);
 
 /* Event: an entry of kind STEP is done (its result is in it). */
@@ -185,6 +186,16 @@ extern void wf_driver_step_done(WfScheduler *s, int entry);
 extern void wf_driver_condition_done(WfScheduler *s, int entry);
 extern void wf_driver_condition_known(WfScheduler *s, int entry, char answer,
 									  int sqlstate, const char *message);
+/* Event: an entry of kind COMMIT or ROLLBACK is done; or came to this. */
+extern void wf_driver_transaction_done(WfScheduler *s, int entry);
+extern void wf_driver_transaction_known(WfScheduler *s, int entry,
+										bool committed, int sqlstate,
+										const char *message);
+/* The worker in this slot is gone: true if it was a transaction's branch. */
+extern bool wf_driver_branch_gone(WfScheduler *s, int slot);
+/* Event: and with it the transaction. */
+extern void wf_driver_branch_lost(WfScheduler *s, int slot, int sqlstate,
+								  const char *message);
 /* Event: an entry of kind VARIABLES is done. */
 extern void wf_driver_variables_done(WfScheduler *s, int entry);
 /* Event: a timer of a step or of a run is due. */
@@ -196,7 +207,7 @@ extern void wf_driver_child_ended(WfScheduler *s, int64 parent_run_id,
 								  const char *message);
 /* Event: the worker that was at a step is gone; it wrote no outcome. */
 extern void wf_driver_step_lost(WfScheduler *s, int entry, int sqlstate,
-								const char *message);
+								const char *message, bool begun);
 /* Event: the worker that stood for a session is gone. */
 extern void wf_driver_session_lost(WfScheduler *s, int slot);
 /* Drive a run that a worker has handed back, or that is paused before it

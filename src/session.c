@@ -18,6 +18,12 @@
  * Cancel.  Outside the execution of a step, query cancels are held off and
  * then forgotten: one that comes too late must not hit the next step.
  *
+ * Branch.  A session can be the branch of a package transaction: it keeps a
+ * transaction block open, and each step that works there is a subtransaction
+ * of it, so that a failed step leaves nothing behind and the block usable.
+ * Nothing commits inside then, and PostgreSQL refuses what would.  Settings of
+ * a step have a nest level of their own in the subtransaction.
+ *
  * Commit mode.  With `pipelined` the commits are asynchronous; who
  * acknowledges a run flushes.  With `synchronous` the session's own
  * synchronous_commit counts.  A step that sets synchronous_commit itself
@@ -52,8 +58,10 @@
 #include "utils/timestamp.h"
 
 #include "capture.h"
+#include "catalog.h"
 #include "guc.h"
 #include "local_sql.h"
+#include "machine.h"
 #include "session.h"
 #include "settings.h"
 #include "variables.h"
@@ -62,6 +70,9 @@ const WfStepCall *wf_session_step = NULL;
 WfReportProgress wf_session_report_progress = NULL;
 
 static MemoryContext step_context = NULL;
+
+/* The session is the branch of a package transaction, and that is open. */
+static bool in_branch = false;
 
 /* A statement of the step is being executed, at top level. */
 static bool in_statement = false;
@@ -93,12 +104,28 @@ static void execute_and_commit(const WfStepCall *call, bool in_transaction,
 							   WfBeforeCommit before_commit, void *arg,
 							   WfStepOutcome *outcome,
 							   WfLocalResult *result);
+static void begin_attempt(const WfStepCall *call, WfStepOutcome *outcome,
+						  ErrorContextCallback *context);
+static void end_attempt(ErrorContextCallback *context);
+static void open_branch(char isolation);
+static void work_in_branch(const WfStepCall *call,
+						   WfBeforeCommit before_release, void *arg,
+						   WfStepOutcome *outcome, WfLocalResult *result,
+						   volatile int *settings_level);
+static void recover_in_branch(const WfStepCall *call, WfStepOutcome *outcome,
+							  const WfLocalResult *result, int level,
+							  int settings_level);
+static void apply_settings_in_branch(const WfStepCall *call);
 static bool has_settings(const WfStepCall *call);
 static void apply_settings(const WfStepCall *call);
+static void describe_success(const WfStepCall *call,
+							 const WfLocalResult *result,
+							 WfStepOutcome *outcome);
 static void store_result(const char *variable, const WfLocalResult *result);
 static void at_step_timeout(void);
 static void check_constraints(void);
 static void recover(WfStepOutcome *outcome, const WfLocalResult *result);
+static void take_error(WfStepOutcome *outcome, const WfLocalResult *result);
 static void keep_error(WfStepOutcome *outcome, const ErrorData *error);
 static void add_context(void *arg);
 static void show_activity(const WfStepCall *call);
@@ -130,25 +157,8 @@ wf_session_execute(const WfStepCall *call, bool in_transaction,
 	ErrorContextCallback context;
 	volatile bool success = false;
 
-	MemoryContextReset(step_context);
-	memset(outcome, 0, sizeof(WfStepOutcome));
-	outcome->run_id = call->run_id;
-	outcome->step = call->step;
-	outcome->attempt = call->attempt;
-	outcome->pid = MyProcPid;
-	outcome->rows = -1;
-	outcome->started_at = step_started_at = GetCurrentTimestamp();
-
-	wf_session_step = call;
-	step_start_written = false;
-	step_timed_out = false;
-	set_variables = NULL;
-	saved_settings = NIL;
-	show_activity(call);
-	context.callback = add_context;
-	context.arg = NULL;
-	context.previous = error_context_stack;
-	error_context_stack = &context;
+	Assert(!in_branch);
+	begin_attempt(call, outcome, &context);
 	PG_TRY();
 	{
 		wf_capture_begin(step_context);
@@ -164,10 +174,7 @@ wf_session_execute(const WfStepCall *call, bool in_transaction,
 		HOLD_CANCEL_INTERRUPTS();
 	}
 	PG_END_TRY();
-	error_context_stack = context.previous;
-	QueryCancelPending = false;
-	wf_session_step = NULL;
-	debug_query_string = NULL;
+	end_attempt(&context);
 	if (call->keep_session && saved_settings != NIL)
 	{
 		wf_session_begin_own();
@@ -175,6 +182,233 @@ wf_session_execute(const WfStepCall *call, bool in_transaction,
 		wf_session_commit_own();
 	}
 	return success;
+}
+
+/* What is the same for all attempts, before and after. */
+static void
+begin_attempt(const WfStepCall *call, WfStepOutcome *outcome,
+			  ErrorContextCallback *context)
+{
+	MemoryContextReset(step_context);
+	memset(outcome, 0, sizeof(WfStepOutcome));
+	outcome->run_id = call->run_id;
+	outcome->step = call->step;
+	outcome->attempt = call->attempt;
+	outcome->pid = MyProcPid;
+	outcome->rows = -1;
+	outcome->started_at = step_started_at = GetCurrentTimestamp();
+
+	wf_session_step = call;
+	step_start_written = false;
+	step_timed_out = false;
+	set_variables = NULL;
+	saved_settings = NIL;
+	show_activity(call);
+	context->callback = add_context;
+	context->arg = NULL;
+	context->previous = error_context_stack;
+	error_context_stack = context;
+}
+
+static void
+end_attempt(ErrorContextCallback *context)
+{
+	error_context_stack = context->previous;
+	QueryCancelPending = false;
+	wf_session_step = NULL;
+	debug_query_string = NULL;
+}
+
+/* See session.h. */
+bool
+wf_session_in_branch(void)
+{
+	return in_branch;
+}
+
+/* See session.h. */
+bool
+wf_session_execute_in_branch(const WfStepCall *call, char isolation,
+							 WfBeforeCommit before_release, void *arg,
+							 WfStepOutcome *outcome)
+{
+	WfLocalResult result = {.rows = -1};
+	ErrorContextCallback context;
+	volatile bool success = false;
+	volatile int settings_level = 0;
+	int			level;
+
+	begin_attempt(call, outcome, &context);
+	if (!in_branch)
+		open_branch(isolation);
+	SetCurrentStatementStartTimestamp();
+	StartTransactionCommand();
+	level = GetCurrentTransactionNestLevel();
+	PG_TRY();
+	{
+		wf_capture_begin(step_context);
+		RESUME_CANCEL_INTERRUPTS();
+		work_in_branch(call, before_release, arg, outcome, &result,
+					   &settings_level);
+		HOLD_CANCEL_INTERRUPTS();
+		success = true;
+	}
+	PG_CATCH();
+	{
+		recover_in_branch(call, outcome, &result, level, settings_level);
+		HOLD_CANCEL_INTERRUPTS();
+	}
+	PG_END_TRY();
+	CommitTransactionCommand();
+	MemoryContextSwitchTo(TopMemoryContext);
+	end_attempt(&context);
+	return success;
+}
+
+static void
+open_branch(char isolation)
+{
+	SetCurrentStatementStartTimestamp();
+	StartTransactionCommand();
+	XactIsoLevel = isolation == WF_SERIALIZABLE ? XACT_SERIALIZABLE :
+		isolation == WF_REPEATABLE_READ ? XACT_REPEATABLE_READ :
+		XACT_READ_COMMITTED;
+	BeginTransactionBlock();
+	CommitTransactionCommand();
+	in_branch = true;
+}
+
+/*
+ * work_in_branch
+ *		One subtransaction for the attempt; of a step that is not atomic, one
+ *		more for each statement, and for what comes after them.
+ */
+static void
+work_in_branch(const WfStepCall *call, WfBeforeCommit before_release,
+			   void *arg, WfStepOutcome *outcome, WfLocalResult *result,
+			   volatile int *settings_level)
+{
+	const WfPlanStep *step = &call->plan->steps[call->step];
+	bool		savepoints = call->query == NULL && !step->atomic;
+
+	BeginInternalSubTransaction(NULL);
+	MemoryContextSwitchTo(step_context);
+	*settings_level = NewGUCNestLevel();
+	apply_settings_in_branch(call);
+	if (step->timeout_ms > 0)
+		enable_timeout_after(step_timeout, step->timeout_ms);
+	wf_local_sql_execute(call->query != NULL ? call->query : step->command,
+						 savepoints ? WF_SQL_SAVEPOINTS : WF_SQL_IN_BLOCK,
+						 result);
+	if (savepoints)
+		BeginInternalSubTransaction(NULL);
+	MemoryContextSwitchTo(step_context);
+	if (step->timeout_ms > 0)
+		disable_timeout(step_timeout, false);
+	describe_success(call, result, outcome);
+	before_release(outcome, arg);
+	if (savepoints)
+		ReleaseCurrentSubTransaction();
+	AtEOXact_GUC(true, *settings_level);
+	ReleaseCurrentSubTransaction();
+	MemoryContextSwitchTo(TopMemoryContext);
+}
+
+/*
+ * recover_in_branch
+ *		After an ERROR of a step in the branch: keep it in *outcome and roll
+ *		back what has failed: the attempt, or just its last statement.
+ */
+static void
+recover_in_branch(const WfStepCall *call, WfStepOutcome *outcome,
+				  const WfLocalResult *result, int level,
+				  int settings_level)
+{
+	const WfPlanStep *step = &call->plan->steps[call->step];
+	bool		keep;
+
+	HOLD_INTERRUPTS();
+	disable_all_timeouts(false);
+	QueryCancelPending = false;
+	take_error(outcome, result);
+	keep = call->query == NULL && !step->atomic &&
+		GetCurrentTransactionNestLevel() > level + 1 &&
+		!wf_step_may_retry(step, call->attempt, outcome->sqlstate);
+	while (GetCurrentTransactionNestLevel() > level + (keep ? 1 : 0))
+		RollbackAndReleaseCurrentSubTransaction();
+	if (keep)
+	{
+		AtEOXact_GUC(true, settings_level);
+		ReleaseCurrentSubTransaction();
+	}
+	jit_reset_after_error();
+	MemoryContextSwitchTo(TopMemoryContext);
+	RESUME_INTERRUPTS();
+}
+
+/* As apply_settings(), but for the nest level of the attempt. */
+static void
+apply_settings_in_branch(const WfStepCall *call)
+{
+	const WfPlanStep *step = &call->plan->steps[call->step];
+
+	wf_settings_apply(call->plan->settings, GUC_ACTION_SAVE, NULL);
+	wf_settings_apply(step->settings, GUC_ACTION_SAVE, NULL);
+	if (step->lock_timeout_ms > 0)
+		wf_settings_apply_one("lock_timeout",
+							  psprintf(INT64_FORMAT, step->lock_timeout_ms),
+							  GUC_ACTION_SAVE, NULL);
+}
+
+/* See session.h. */
+bool
+wf_session_commit_branch(WfBeforeCommit before_commit, void *arg,
+						 WfStepOutcome *outcome)
+{
+	WfLocalResult result = {.rows = -1};
+	volatile bool success = false;
+
+	Assert(in_branch);
+	MemoryContextReset(step_context);
+	memset(outcome, 0, sizeof(WfStepOutcome));
+	step_timed_out = false;
+	PG_TRY();
+	{
+		wf_capture_begin(step_context);
+		RESUME_CANCEL_INTERRUPTS();
+		SetCurrentStatementStartTimestamp();
+		StartTransactionCommand();
+		PushActiveSnapshot(GetTransactionSnapshot());
+		check_constraints();
+		before_commit(NULL, arg);
+		PopActiveSnapshot();
+		EndTransactionBlock(false);
+		CommitTransactionCommand();
+		HOLD_CANCEL_INTERRUPTS();
+		(void) wf_capture_end();
+		success = true;
+	}
+	PG_CATCH();
+	{
+		recover(outcome, &result);
+		HOLD_CANCEL_INTERRUPTS();
+	}
+	PG_END_TRY();
+	QueryCancelPending = false;
+	in_branch = false;
+	MemoryContextSwitchTo(TopMemoryContext);
+	return success;
+}
+
+/* See session.h. */
+void
+wf_session_rollback_branch(void)
+{
+	if (!in_branch)
+		return;
+	AbortOutOfAnyTransaction();
+	in_branch = false;
+	MemoryContextSwitchTo(TopMemoryContext);
 }
 
 static void
@@ -198,17 +432,32 @@ execute_and_commit(const WfStepCall *call, bool in_transaction,
 		enable_timeout_after(step_timeout, step->timeout_ms);
 	in_statement = true;
 	if (call->query != NULL)
-		wf_local_sql_execute(call->query, true, result);
+		wf_local_sql_execute(call->query, WF_SQL_TOGETHER, result);
 	else if (call->perform != NULL)
 		outcome->remote_run_id = call->perform(call);
 	else
-		wf_local_sql_execute(step->command, step->atomic, result);
+		wf_local_sql_execute(step->command, step->atomic ? WF_SQL_TOGETHER :
+							 WF_SQL_ONE_BY_ONE, result);
 	in_statement = false;
 
 	PushActiveSnapshot(GetTransactionSnapshot());
 	check_constraints();
 	if (step->timeout_ms > 0)
 		disable_timeout(step_timeout, false);
+	describe_success(call, result, outcome);
+	before_commit(outcome, arg);
+	PopActiveSnapshot();
+	CommitTransactionCommand();
+	MemoryContextSwitchTo(TopMemoryContext);
+}
+
+/* The work of an attempt is done: what came of it. */
+static void
+describe_success(const WfStepCall *call, const WfLocalResult *result,
+				 WfStepOutcome *outcome)
+{
+	const WfPlanStep *step = &call->plan->steps[call->step];
+
 	if (call->query == NULL && step->result_variable != NULL)
 		store_result(step->result_variable, result);
 	outcome->status = WF_STEP_SUCCEEDED;
@@ -217,10 +466,6 @@ execute_and_commit(const WfStepCall *call, bool in_transaction,
 	outcome->variables = set_variables;
 	outcome->messages = wf_capture_end();
 	outcome->finished_at = GetCurrentTimestamp();
-	before_commit(outcome, arg);
-	PopActiveSnapshot();
-	CommitTransactionCommand();
-	MemoryContextSwitchTo(TopMemoryContext);
 }
 
 static bool
@@ -244,12 +489,12 @@ apply_settings(const WfStepCall *call)
 
 	wf_session_begin_own();
 	MemoryContextSwitchTo(step_context);
-	wf_settings_apply(call->plan->settings, NULL);
-	wf_settings_apply(step->settings, &saved_settings);
+	wf_settings_apply(call->plan->settings, GUC_ACTION_SET, NULL);
+	wf_settings_apply(step->settings, GUC_ACTION_SET, &saved_settings);
 	if (step->lock_timeout_ms > 0)
 		wf_settings_apply_one("lock_timeout",
 							  psprintf(INT64_FORMAT, step->lock_timeout_ms),
-							  &saved_settings);
+							  GUC_ACTION_SET, &saved_settings);
 	wf_session_commit_own();
 }
 
@@ -338,20 +583,28 @@ check_constraints(void)
 static void
 recover(WfStepOutcome *outcome, const WfLocalResult *result)
 {
-	ErrorData  *error;
-
 	HOLD_INTERRUPTS();
 	in_statement = false;
 	disable_all_timeouts(false);
 	QueryCancelPending = false;
-	MemoryContextSwitchTo(step_context);
-	error = CopyErrorData();
-	EmitErrorReport();
+	take_error(outcome, result);
 	debug_query_string = NULL;
 	AbortOutOfAnyTransaction();
 	PortalErrorCleanup();
 	jit_reset_after_error();
+	MemoryContextSwitchTo(TopMemoryContext);
+	RESUME_INTERRUPTS();
+}
+
+/* Log the error that was caught, and keep it in *outcome. */
+static void
+take_error(WfStepOutcome *outcome, const WfLocalResult *result)
+{
+	ErrorData  *error;
+
 	MemoryContextSwitchTo(step_context);
+	error = CopyErrorData();
+	EmitErrorReport();
 	FlushErrorState();
 	keep_error(outcome, error);
 	outcome->messages = wf_capture_end();
@@ -359,8 +612,6 @@ recover(WfStepOutcome *outcome, const WfLocalResult *result)
 	outcome->rows = -1;
 	outcome->statement = result->statement;
 	outcome->finished_at = GetCurrentTimestamp();
-	MemoryContextSwitchTo(TopMemoryContext);
-	RESUME_INTERRUPTS();
 }
 
 /* The fields of an error that history has columns for. */
@@ -483,6 +734,11 @@ wf_session_begin_own(void)
 {
 	SetCurrentStatementStartTimestamp();
 	StartTransactionCommand();
+	if (in_branch)
+	{
+		PushActiveSnapshot(GetCatalogSnapshot(wf_catalog_relid(WF_TABLE_RUN)));
+		return;
+	}
 	XactIsoLevel = XACT_READ_COMMITTED;
 	XactReadOnly = false;
 	PushActiveSnapshot(GetTransactionSnapshot());

@@ -65,6 +65,36 @@ extern bool wf_session_execute(const WfStepCall *call, bool in_transaction,
 							   WfStepOutcome *outcome);
 
 /*
+ * The branch of a package transaction: a transaction block that this session
+ * keeps open from the first step that works in it to its end.
+ *
+ * wf_session_execute_in_branch
+ *		Execute one attempt in the branch, opening that, at this isolation
+ *		level, if it is not open.  `before_release` is called when the work is
+ *		done and can still be undone by an ERROR; no snapshot is active then.
+ *		The result is true on success; else *outcome has the error, and the
+ *		branch is as it was before the attempt, but for the statements before
+ *		the failing one of a step that is not atomic and is not tried again
+ *		(R17, P7).  No transaction command is in progress on return.
+ *
+ * wf_session_commit_branch
+ *		Fire deferred triggers, call before_commit with a snapshot and a NULL
+ *		outcome, and commit.  False: all is rolled back, and *outcome has the
+ *		error.
+ *
+ * wf_session_rollback_branch
+ *		Roll all back; nothing happens if no branch is open.
+ */
+extern bool wf_session_in_branch(void);
+extern bool wf_session_execute_in_branch(const WfStepCall *call,
+										 char isolation,
+										 WfBeforeCommit before_release,
+										 void *arg, WfStepOutcome *outcome);
+extern bool wf_session_commit_branch(WfBeforeCommit before_commit, void *arg,
+									 WfStepOutcome *outcome);
+extern void wf_session_rollback_branch(void);
+
+/*
  * The variables of the run as the step in progress sees them: what it has set
  * itself is over the run's.
  */
@@ -87,7 +117,8 @@ extern void wf_session_reset(void);
 
 /*
  * A transaction for the agent's own writing in a worker, which no setting of
- * the session reaches; a snapshot is active.
+ * the session reaches; a snapshot is active.  While a branch is open, it is
+ * the branch: only for reading then.
  */
 extern void wf_session_begin_own(void);
 extern void wf_session_commit_own(void);

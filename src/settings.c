@@ -23,11 +23,11 @@ typedef struct WfSetting
 } WfSetting;
 
 static char *value_text(const JsonbValue *value);
-static void set(const char *name, const char *value);
+static void set(const char *name, const char *value, GucAction action);
 
 /* SET all settings of an object. */
 void
-wf_settings_apply(const Jsonb *settings, List **saved)
+wf_settings_apply(const Jsonb *settings, GucAction action, List **saved)
 {
 	JsonbIterator *iterator;
 	JsonbIteratorToken token;
@@ -43,13 +43,14 @@ wf_settings_apply(const Jsonb *settings, List **saved)
 		if (token == WJB_KEY)
 			name = pnstrdup(value.val.string.val, value.val.string.len);
 		else if (token == WJB_VALUE)
-			wf_settings_apply_one(name, value_text(&value), saved);
+			wf_settings_apply_one(name, value_text(&value), action, saved);
 	}
 }
 
 /* SET one. */
 void
-wf_settings_apply_one(const char *name, const char *value, List **saved)
+wf_settings_apply_one(const char *name, const char *value,
+					  GucAction action, List **saved)
 {
 	if (saved != NULL)
 	{
@@ -60,7 +61,7 @@ wf_settings_apply_one(const char *name, const char *value, List **saved)
 		setting->value = before == NULL ? NULL : pstrdup(before);
 		*saved = lcons(setting, *saved);
 	}
-	set(name, value);
+	set(name, value, action);
 }
 
 /* SET what was before. */
@@ -73,16 +74,16 @@ wf_settings_restore(List *saved)
 	{
 		WfSetting  *setting = lfirst(lc);
 
-		set(setting->name, setting->value);
+		set(setting->name, setting->value, GUC_ACTION_SET);
 	}
 }
 
 static void
-set(const char *name, const char *value)
+set(const char *name, const char *value, GucAction action)
 {
 	(void) set_config_option(name, value,
 							 superuser() ? PGC_SUSET : PGC_USERSET,
-							 PGC_S_SESSION, GUC_ACTION_SET, true, 0, false);
+							 PGC_S_SESSION, action, true, 0, false);
 }
 
 /* What SET would be given. */

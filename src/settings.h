@@ -8,20 +8,23 @@
 #ifndef WF_SETTINGS_H
 #define WF_SETTINGS_H
 
+#include "utils/guc.h"
 #include "utils/jsonb.h"
 
 /*
  * wf_settings_apply
- *		SET the settings of an object (name -> value) for the session, with
- *		the rights of the current user, and prepend a WfSetting with the value
- *		before to *saved, if saved is not NULL.  In a transaction, whose abort
- *		undoes it.  ERRORs as SET has them.
+ *		SET the settings of an object (name -> value), with the rights of the
+ *		current user.  With GUC_ACTION_SET for the session: then prepend a
+ *		WfSetting with the value before to *saved, if saved is not NULL.  With
+ *		GUC_ACTION_SAVE for the nest level that the caller has opened.  In a
+ *		transaction, whose abort undoes it.  ERRORs as SET has them.
  */
-extern void wf_settings_apply(const Jsonb *settings, List **saved);
+extern void wf_settings_apply(const Jsonb *settings, GucAction action,
+							  List **saved);
 
 /* The same for one setting. */
 extern void wf_settings_apply_one(const char *name, const char *value,
-								  List **saved);
+								  GucAction action, List **saved);
 
 /* SET what was before.  In a transaction. */
 extern void wf_settings_restore(List *saved);

@@ -38,6 +38,8 @@ static void reset_database(WfDatabase *database);
 static int	take_ready(WfDatabase *database, WfSlot *slot);
 static int	unlink_ready(WfDatabase *database, WfReadyList list, int previous,
 						 int entry);
+static void link_inbox(WfDatabase *database, WfSlot *slot, int entry);
+static void unlink_inbox(WfDatabase *database, WfSlot *slot, int entry);
 static void link_ready(WfDatabase *database, WfReadyList list, int entry);
 static void wake_idle_worker(WfDatabase *database, Oid role);
 static void mark_done(WfDatabase *database, int entry);
@@ -364,8 +366,7 @@ wf_entry_push(WfDatabase *database, int entry, WfReadyList list, int slot)
 	{
 		WfSlot	   *s = &wf_shared->slots[slot];
 
-		Assert(s->inbox == -1);
-		s->inbox = entry;
+		link_inbox(database, s, entry);
 		s->idle = false;
 		if (s->pid != 0)
 			SetLatch(&wf_proc(s->proc)->procLatch);
@@ -376,6 +377,29 @@ wf_entry_push(WfDatabase *database, int entry, WfReadyList list, int slot)
 		wake_idle_worker(database, e->role);
 	}
 	LWLockRelease(&database->lock);
+}
+
+/* Append an entry to what waits for one worker.  Lock held. */
+static void
+link_inbox(WfDatabase *database, WfSlot *slot, int entry)
+{
+	int		   *link = &slot->inbox;
+
+	while (*link >= 0)
+		link = &database->entries[*link].next;
+	*link = entry;
+}
+
+/* Take an entry out of what waits for one worker.  Lock held. */
+static void
+unlink_inbox(WfDatabase *database, WfSlot *slot, int entry)
+{
+	int		   *link = &slot->inbox;
+
+	while (*link != entry)
+		link = &database->entries[*link].next;
+	*link = database->entries[entry].next;
+	database->entries[entry].next = -1;
 }
 
 /* Put an entry into a ready list: behind those of its priority.  Lock held. */
@@ -498,7 +522,7 @@ wf_entry_cancel(WfDatabase *database, int entry, bool force)
 	LWLockAcquire(&database->lock, LW_EXCLUSIVE);
 	if (e->state == WF_ENTRY_READY && e->slot >= 0)
 	{
-		wf_shared->slots[e->slot].inbox = -1;
+		unlink_inbox(database, &wf_shared->slots[e->slot], entry);
 		withdrawn = true;
 	}
 	else if (e->state == WF_ENTRY_READY)
@@ -548,6 +572,15 @@ wf_entry_pause(WfDatabase *database, int entry, bool pause)
 	database->entries[entry].pause = pause;
 	if (pause)
 		database->entries[entry].lazy = false;
+	else if (database->entries[entry].state == WF_ENTRY_TAKEN)
+	{
+		WfSlot	   *slot =
+			&wf_shared->slots[database->entries[entry].slot];
+
+		/* it may wait for this in a transaction */
+		if (slot->pid != 0)
+			SetLatch(&wf_proc(slot->proc)->procLatch);
+	}
 	LWLockRelease(&database->lock);
 }
 
@@ -632,7 +665,7 @@ take_ready(WfDatabase *database, WfSlot *slot)
 	{
 		int			entry = slot->inbox;
 
-		slot->inbox = -1;
+		unlink_inbox(database, slot, entry);
 		return entry;
 	}
 	if (slot->bound || slot->retire)

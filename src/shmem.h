@@ -65,6 +65,9 @@ typedef enum WfEntryKind
 	WF_ENTRY_STEP,				/* one attempt of a step */
 	WF_ENTRY_CONDITION,			/* the condition of a step */
 	WF_ENTRY_VARIABLES,			/* what a package step passes to its child */
+	WF_ENTRY_COMMIT,			/* to the session that is the branch of a
+								 * package transaction: commit it */
+	WF_ENTRY_ROLLBACK,			/* likewise: roll it back */
 	WF_ENTRY_RELEASE			/* to a bound worker: the session is no longer
 								 * needed */
 } WfEntryKind;
@@ -94,6 +97,7 @@ typedef struct WfEntry
 	int32		attempt;		/* STEP */
 	int64		parent_run_id;	/* RUN: whose step started it, 0: none */
 	int32		parent_step;	/* RUN */
+	int64		parent_transaction_id;	/* RUN: that this step has joined, or 0 */
 	int			slot;			/* who took it or is to do it; -1: nobody */
 	bool		bind;			/* who takes it becomes bound to its session */
 	bool		replay;			/* parts of the run are on record: read them */
@@ -108,6 +112,14 @@ typedef struct WfEntry
 								 * scheduler's */
 	dsa_pointer variables;		/* STEP: the run's variables (jsonb); the
 								 * scheduler's */
+
+	/* the package transaction; by the worker if it is a RUN's */
+	bool		in_branch;		/* STEP, CONDITION, VARIABLES: work in it */
+	char		isolation;		/* a WfIsolation */
+	int32		transaction_number; /* 0: RUN: none is open */
+	int32		transaction_steps;	/* that have executed in it */
+	int64		transaction_id;
+	TimestampTz transaction_at; /* when it began */
 
 	/* progress, by the worker */
 	TimestampTz started_at;
@@ -131,6 +143,9 @@ typedef struct WfEntry
 								 * scheduler */
 	dsa_pointer set_variables;	/* STEP, VARIABLES: jsonb, or invalid;
 								 * likewise */
+	dsa_pointer pending;		/* pending.h: STEP in a branch: its outcome; RUN:
+								 * all of the open transaction; to COMMIT: what
+								 * is to be written with it; likewise */
 } WfEntry;
 
 /* An error as it travels from worker to scheduler: two strings in a row. */
@@ -162,7 +177,8 @@ typedef struct WfSlot
 	pid_t		pid;
 	int			proc;
 	int			entry;			/* the entry that it has taken, or -1 */
-	int			inbox;			/* the entry that waits for just it, or -1 */
+	int			inbox;			/* the first entry that waits for just it, or
+								 * -1 */
 	bool		connected;		/* it has been RUNNING */
 	bool		bound;			/* stands for a session of a run */
 	bool		idle;			/* waits for work; cleared by who wakes it */

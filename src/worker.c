@@ -11,7 +11,9 @@
  *
  * A worker that took an entry with `bind` stands for that session from then
  * on, and takes only what is sent to its inbox, until it is told to release
- * it.
+ * it.  If it becomes the branch of a package transaction, it keeps that open
+ * between two entries, and leaves the outcomes of steps to be written when it
+ * ends.
  *
  * The slot is left (state EXITED) by a before_shmem_exit callback that is
  * registered before the process connects, so it runs after the transaction
@@ -41,6 +43,7 @@
 #include "inline.h"
 #include "job.h"
 #include "machine.h"
+#include "pending.h"
 #include "plan.h"
 #include "session.h"
 #include "shmem.h"
@@ -67,6 +70,13 @@ static void fail_entry(WfEntry *entry, char status, int sqlstate,
 					   const char *message);
 static void cancel_step(WfEntry *entry);
 static void execute_step(WfEntry *entry);
+static void execute_step_in_branch(WfEntry *entry);
+static void leave_pending(const WfStepOutcome *outcome, void *arg);
+static void leave_failure(WfEntry *entry, WfStepOutcome *outcome);
+static void commit_branch(WfEntry *entry);
+static void write_transaction(const WfStepOutcome *outcome, void *arg);
+static bool execute_query(WfEntry *entry, const WfStepCall *call,
+						  WfBeforeCommit check, WfStepOutcome *outcome);
 static void evaluate_condition(WfEntry *entry);
 static void evaluate_variables(WfEntry *entry);
 static void write_nothing(const WfStepOutcome *outcome, void *arg);
@@ -216,8 +226,13 @@ wait_for_work(void)
 		return !leave();
 	if (!my_slot->bound)
 		flags |= WL_TIMEOUT;
-	(void) pgstat_report_stat(true);
-	pgstat_report_activity(STATE_IDLE, NULL);
+	if (wf_session_in_branch())
+		pgstat_report_activity(STATE_IDLEINTRANSACTION, NULL);
+	else
+	{
+		(void) pgstat_report_stat(true);
+		pgstat_report_activity(STATE_IDLE, NULL);
+	}
 	wf_bgworker_show(my_slot->bound ? "bound" : "idle");
 	events = WaitLatch(MyLatch, flags, wf_worker_idle_timeout,
 					   wf_wait_event("WorkflowWorkerIdle"));
@@ -270,6 +285,8 @@ carry_out(WfEntry *entry)
 		case WF_ENTRY_STEP:
 			if (entry->cancel)
 				cancel_step(entry);
+			else if (entry->in_branch)
+				execute_step_in_branch(entry);
 			else
 				execute_step(entry);
 			break;
@@ -285,6 +302,12 @@ carry_out(WfEntry *entry)
 						   CANCELLED_BEFORE);
 			else
 				evaluate_variables(entry);
+			break;
+		case WF_ENTRY_COMMIT:
+			commit_branch(entry);
+			break;
+		case WF_ENTRY_ROLLBACK:
+			wf_session_rollback_branch();
 			break;
 		case WF_ENTRY_RELEASE:
 			release_session();
@@ -319,6 +342,11 @@ cancel_step(WfEntry *entry)
 		.message = CANCELLED_BEFORE
 	};
 
+	if (entry->in_branch)
+	{
+		leave_failure(entry, &outcome);
+		return;
+	}
 	wf_session_begin_own();
 	write_outcome(&outcome, NULL);
 	wf_session_commit_own();
@@ -359,6 +387,122 @@ execute_step(WfEntry *entry)
 	MemoryContextSwitchTo(TopMemoryContext);
 }
 
+/* The same in the branch of the package transaction. */
+static void
+execute_step_in_branch(WfEntry *entry)
+{
+	WfStepCall	call;
+	WfStepOutcome outcome;
+
+	MemoryContextReset(entry_context);
+	MemoryContextSwitchTo(entry_context);
+	entry->started_at = GetCurrentTimestamp();
+	begin_call(entry, &call);
+	if (wf_session_execute_in_branch(&call, entry->isolation, leave_pending,
+									 entry, &outcome))
+	{
+		if (outcome.variables != NULL)
+			entry->set_variables =
+				wf_area_put_jsonb(wf_area_attach(my_database),
+								  outcome.variables);
+		entry->status = outcome.status;
+	}
+	else
+	{
+		if (entry->cancel && outcome.sqlstate == ERRCODE_QUERY_CANCELED)
+			outcome.status = WF_STEP_CANCELLED;
+		leave_failure(entry, &outcome);
+	}
+	MemoryContextSwitchTo(TopMemoryContext);
+}
+
+/* Leave the outcome of a step in its entry. */
+static void
+leave_pending(const WfStepOutcome *outcome, void *arg)
+{
+	WfEntry    *entry = arg;
+	WfStepOutcome copy = *outcome;
+
+	copy.transaction_id = entry->transaction_id;
+	entry->pending = wf_pending_put(wf_area_attach(my_database), &copy);
+	if (!DsaPointerIsValid(entry->pending))
+		ereport(ERROR,
+				(errcode(ERRCODE_OUT_OF_MEMORY),
+				 errmsg("out of shared memory"),
+				 errdetail("The outcome of the step cannot be kept until its transaction ends.")));
+}
+
+/* The same for a step that failed; if need be without all of its texts. */
+static void
+leave_failure(WfEntry *entry, WfStepOutcome *outcome)
+{
+	outcome->transaction_id = entry->transaction_id;
+	wf_area_free(wf_area_attach(my_database), &entry->pending);
+	entry->pending = wf_pending_put(wf_area_attach(my_database), outcome);
+	if (!DsaPointerIsValid(entry->pending))
+	{
+		outcome->detail = outcome->hint = outcome->context = NULL;
+		outcome->messages = NULL;
+		leave_pending(outcome, entry);
+	}
+	fail_entry(entry, outcome->status, outcome->sqlstate, outcome->message);
+}
+
+/* Commit the branch, with what its steps have left. */
+static void
+commit_branch(WfEntry *entry)
+{
+	WfStepOutcome outcome;
+
+	MemoryContextReset(entry_context);
+	MemoryContextSwitchTo(entry_context);
+	entry->started_at = GetCurrentTimestamp();
+	if (entry->cancel)
+	{
+		wf_session_rollback_branch();
+		fail_entry(entry, WF_STEP_FAILED, ERRCODE_QUERY_CANCELED,
+				   "the run was stopped before its transaction was committed");
+	}
+	else if (wf_session_commit_branch(write_transaction, entry, &outcome))
+		entry->status = WF_STEP_SUCCEEDED;
+	else
+		fail_entry(entry, WF_STEP_FAILED, outcome.sqlstate, outcome.message);
+	MemoryContextSwitchTo(TopMemoryContext);
+}
+
+/* Before the commit of the branch. */
+static void
+write_transaction(const WfStepOutcome *outcome, void *arg)
+{
+	WfEntry    *entry = arg;
+	MemoryContext old = MemoryContextSwitchTo(entry_context);
+	WfTransactionOutcome transaction = {
+		.run_id = entry->run_id,
+		.number = entry->transaction_number,
+		.transaction_id = entry->transaction_id,
+		.steps = entry->transaction_steps,
+		.started_at = entry->transaction_at,
+		.finished_at = GetCurrentTimestamp(),
+		.committed = true,
+		.isolation = entry->isolation
+	};
+
+	wf_pending_write(wf_area_attach(my_database), entry->pending);
+	wf_history_insert_transaction(&transaction);
+	MemoryContextSwitchTo(old);
+}
+
+/* Execute a query for a step, in the branch if there is one. */
+static bool
+execute_query(WfEntry *entry, const WfStepCall *call, WfBeforeCommit check,
+			  WfStepOutcome *outcome)
+{
+	if (entry->in_branch && wf_session_in_branch())
+		return wf_session_execute_in_branch(call, entry->isolation, check,
+											NULL, outcome);
+	return wf_session_execute(call, false, check, NULL, outcome);
+}
+
 /* Evaluate the condition of a step. */
 static void
 evaluate_condition(WfEntry *entry)
@@ -371,7 +515,7 @@ evaluate_condition(WfEntry *entry)
 	begin_call(entry, &call);
 	call.query = psprintf("SELECT (%s\n)",
 						  call.plan->steps[call.step].condition);
-	if (wf_session_execute(&call, false, check_condition, NULL, &outcome))
+	if (execute_query(entry, &call, check_condition, &outcome))
 		entry->status = condition_answer(outcome.result);
 	else
 		fail_entry(entry, WF_CONDITION_ERROR, outcome.sqlstate,
@@ -391,7 +535,7 @@ evaluate_variables(WfEntry *entry)
 	begin_call(entry, &call);
 	call.query = wf_variables_query(&call.plan->steps[call.step],
 									call.variables);
-	if (wf_session_execute(&call, false, write_nothing, NULL, &outcome))
+	if (execute_query(entry, &call, write_nothing, &outcome))
 	{
 		entry->status = WF_STEP_SUCCEEDED;
 		if (outcome.result != NULL)
