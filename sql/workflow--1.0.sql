@@ -138,11 +138,12 @@ CREATE TABLE workflow.run_command (
     run_id bigint NOT NULL,
     requested_by oid NOT NULL,
     requested_at timestamptz NOT NULL,
-    command "char" NOT NULL
+    command "char" NOT NULL,
+    reason text
 );
 CREATE INDEX run_command_run_id_requested_at_idx
     ON workflow.run_command (run_id, requested_at);
-COMMENT ON TABLE workflow.run_command IS 'what was asked of open runs: pause, resume; the last one counts';
+COMMENT ON TABLE workflow.run_command IS 'what was asked of open runs: stop, or else pause and resume, of which the last one counts';
 
 CREATE TABLE workflow.step_start (
     run_id bigint NOT NULL,

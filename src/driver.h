@@ -44,7 +44,11 @@ struct WfDrivenRun
 	int			reserved;		/* sessions */
 	int			used;			/* own ones, and those drawn by children */
 
-	List	   *backlog;		/* WfAction: there was no free entry */
+	int			unread;			/* attempts on record that the machine has not
+								 * asked for, at the beginning */
+	bool		pause_then;		/* when they are read */
+	List	   *backlog;		/* WfAction: there was no free entry, or they
+								 * follow what is on record */
 	bool		stopping;
 	bool		parent_stops;
 	bool		force;
@@ -68,6 +72,9 @@ extern void wf_driver_write_and_end_step(WfScheduler *s, WfDrivenRun *r,
 										 int32 step, WfStepStatus status,
 										 int sqlstate, const char *message);
 
+/* The attempt of a step that was asked for last has not begun, and will not. */
+extern void wf_driver_not_begun(WfScheduler *s, WfDrivenRun *r, int32 step);
+
 /* The run's machine may have something to do. */
 extern void wf_driver_mark_dirty(WfScheduler *s, WfDrivenRun *r);
 
@@ -82,10 +89,20 @@ extern void wf_driver_start_child(WfScheduler *s, WfDrivenRun *r,
 extern void wf_driver_cancel_step(WfScheduler *s, WfDrivenRun *r,
 								  const WfAction *action);
 
-/* End the child that a package step was about to go on with, and the step;
- * false if there is none. */
-extern bool wf_driver_end_open_child(WfScheduler *s, WfDrivenRun *r,
-									 const WfAction *action);
+/* The child run that a package step is about to go on with; false if there is
+ * none. */
+extern bool wf_driver_open_child(WfScheduler *s, const WfDrivenRun *r,
+								 int32 step, int32 attempt, WfRun *child);
+/* It is in hand, or has ended. */
+extern void wf_driver_forget_open_child(WfScheduler *s, const WfRun *child);
+
+/* A package step does not wait for sessions any more. */
+extern void wf_driver_stop_waiting(WfScheduler *s, const WfDrivenRun *r,
+								   int32 step);
+
+/* Reserve sessions for a child whether they are there or not. */
+extern void wf_driver_draw_sessions(WfScheduler *s, WfDrivenRun *r,
+									int32 step, const WfPlan *plan);
 
 /* The child of a package step holds no session any more. */
 extern void wf_driver_give_back_sessions(WfScheduler *s, WfDrivenRun *r,

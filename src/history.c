@@ -122,7 +122,8 @@ enum
 	RC_REQUESTED_BY,
 	RC_REQUESTED_AT,
 	RC_COMMAND,
-	RC_NCOLUMNS = RC_COMMAND
+	RC_REASON,
+	RC_NCOLUMNS = RC_REASON
 };
 
 /* Columns of workflow.horizon. */
@@ -220,7 +221,8 @@ wf_history_insert_run(const WfRun *run)
 
 /* Record what was asked of a run. */
 void
-wf_history_insert_command(int64 run_id, char command, Oid role)
+wf_history_insert_command(int64 run_id, char command, Oid role,
+						  const char *reason)
 {
 	Datum		values[RC_NCOLUMNS];
 	bool		nulls[RC_NCOLUMNS] = {0};
@@ -229,6 +231,7 @@ wf_history_insert_command(int64 run_id, char command, Oid role)
 	values[RC_REQUESTED_BY - 1] = ObjectIdGetDatum(role);
 	values[RC_REQUESTED_AT - 1] = TimestampTzGetDatum(GetCurrentTimestamp());
 	values[RC_COMMAND - 1] = CharGetDatum(command);
+	set_text(values, nulls, RC_REASON, reason);
 	insert_row(WF_TABLE_RUN_COMMAND, values, nulls);
 }
 
@@ -260,6 +263,31 @@ wf_history_last_command(int64 run_id, TransactionId *xid)
 	index_close(index, NoLock);
 	table_close(rel, NoLock);
 	return command;
+}
+
+/* Whether somebody asked for the end of a run; who, and why. */
+bool
+wf_history_read_stop(int64 run_id, Oid *stopped_by, const char **reason)
+{
+	Relation	rel = table_open(wf_catalog_relid(WF_TABLE_RUN_COMMAND),
+								 AccessShareLock);
+	SysScanDesc scan = begin_scan_by_run(rel, WF_TABLE_RUN_COMMAND, run_id);
+	HeapTuple	tuple;
+	bool		found = false;
+
+	while (!found && HeapTupleIsValid(tuple = systable_getnext(scan)))
+	{
+		Datum		values[RC_NCOLUMNS];
+		bool		nulls[RC_NCOLUMNS];
+
+		heap_deform_tuple(tuple, RelationGetDescr(rel), values, nulls);
+		found = DatumGetChar(values[RC_COMMAND - 1]) == WF_ASKED_STOP;
+		*stopped_by = DatumGetObjectId(values[RC_REQUESTED_BY - 1]);
+		*reason = get_text(values, nulls, RC_REASON);
+	}
+	systable_endscan(scan);
+	table_close(rel, NoLock);
+	return found;
 }
 
 /* The run that was requested under a key. */

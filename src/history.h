@@ -94,10 +94,17 @@ extern void wf_history_insert_step_start(int64 run_id, int32 step,
 /* What was asked of a run (codes as stored). */
 #define WF_ASKED_PAUSE	'p'
 #define WF_ASKED_RESUME	'r'
+#define WF_ASKED_STOP	's'
 
-extern void wf_history_insert_command(int64 run_id, char command, Oid role);
+extern void wf_history_insert_command(int64 run_id, char command, Oid role,
+									  const char *reason);
 /* The last one, or 0; *xid is the transaction that wrote it. */
 extern char wf_history_last_command(int64 run_id, TransactionId *xid);
+
+/* True if somebody asked for the end of a run; who (InvalidOid: its time-out),
+ * and why. */
+extern bool wf_history_read_stop(int64 run_id, Oid *stopped_by,
+								 const char **reason);
 
 /* The run that was requested under a key, or 0; and note a run for a key. */
 extern int64 wf_history_find_request_key(int64 package_id, const char *key);

@@ -208,6 +208,8 @@ answer_from_record(InlineRun *r, const WfStepOutcome *outcome)
 {
 	note_error(r, outcome);
 	take_variables(r, outcome->variables);
+	if (outcome->status == WF_STEP_CANCELLED)
+		stop_if_asked(r);		/* it was, when that was recorded */
 	wf_machine_step_ended(r->machine, outcome->step, outcome->status,
 						  outcome->sqlstate);
 }
@@ -309,25 +311,13 @@ write_success(const WfStepOutcome *outcome, void *arg)
 		write_end(r);
 }
 
-/* The run was stopped before the step that is next began. */
+/* The run was stopped before the step that is next began: it never starts. */
 static void
 cancel_next(InlineRun *r)
 {
-	WfStepOutcome outcome = {
-		.run_id = r->run.run_id,
-		.step = r->next.step,
-		.attempt = r->next.attempt,
-		.rows = -1,
-		.status = WF_STEP_CANCELLED,
-		.sqlstate = ERRCODE_QUERY_CANCELED,
-		.message = "the run was stopped before the step began"
-	};
-
-	if (r->in_transaction)
-		CommitTransactionCommand();
-	r->in_transaction = false;
-	MemoryContextSwitchTo(run_context);
-	record_failure(r, &outcome);
+	stop_if_asked(r);
+	wf_machine_not_begun(r->machine, r->next.step);
+	advance(r);
 }
 
 /* Record an attempt that did not succeed, and what follows from that. */

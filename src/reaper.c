@@ -88,7 +88,7 @@ take_back(WfScheduler *s, const WfEntry *e)
 {
 	WfDrivenRun *run;
 
-	wf_driver_take_over(s, e->run_id);
+	wf_driver_take_over(s, e->run_id, true);
 	run = wf_driver_find(s, e->run_id);
 	if (e->bind)
 		wf_driver_give_session(s, e->run_id, e->slot);

@@ -125,7 +125,8 @@ typedef struct WfEntry
 	dsa_pointer run_error;		/* WfSharedError, or invalid; the scheduler's */
 
 	/* result, by the worker */
-	char		status;			/* WfRunStatus, WfStepStatus or WfCondition */
+	char		status;			/* WfRunStatus, WfStepStatus (WAITING: it was
+								 * not begun) or WfCondition */
 	int			sqlstate;
 	dsa_pointer error;			/* WfSharedError, or invalid; freed by the
 								 * scheduler */
@@ -331,6 +332,8 @@ extern void wf_entry_free(WfDatabase *database, int entry);
  * signalled, or the one that gets it finds `cancel` set.
  */
 extern bool wf_entry_cancel(WfDatabase *database, int entry, bool force);
+/* Withdraw it if it waits to be taken; false if not. */
+extern bool wf_entry_withdraw(WfDatabase *database, int entry);
 
 /* The worker that had taken it, or was to take it, is gone. */
 extern void wf_entry_hold(WfDatabase *database, int entry);

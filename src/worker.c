@@ -46,8 +46,6 @@
 #include "shmem.h"
 #include "variables.h"
 
-#define CANCELLED_BEFORE	"the run was stopped before the step began"
-
 extern PGDLLEXPORT void wf_worker_main(Datum arg);
 
 static WfSlot *my_slot = NULL;
@@ -65,7 +63,6 @@ static void reload(int commit_mode);
 static void carry_out(WfEntry *entry);
 static void fail_entry(WfEntry *entry, char status, int sqlstate,
 					   const char *message);
-static void cancel_step(WfEntry *entry);
 static void execute_step(WfEntry *entry);
 static void evaluate_condition(WfEntry *entry);
 static void evaluate_variables(WfEntry *entry);
@@ -269,7 +266,7 @@ carry_out(WfEntry *entry)
 			break;
 		case WF_ENTRY_STEP:
 			if (entry->cancel)
-				cancel_step(entry);
+				entry->status = WF_STEP_WAITING;	/* it never began */
 			else
 				execute_step(entry);
 			break;
@@ -281,8 +278,7 @@ carry_out(WfEntry *entry)
 			break;
 		case WF_ENTRY_VARIABLES:
 			if (entry->cancel)
-				fail_entry(entry, WF_STEP_CANCELLED, ERRCODE_QUERY_CANCELED,
-						   CANCELLED_BEFORE);
+				entry->status = WF_STEP_WAITING;
 			else
 				evaluate_variables(entry);
 			break;
@@ -302,27 +298,6 @@ fail_entry(WfEntry *entry, char status, int sqlstate, const char *message)
 	entry->sqlstate = sqlstate;
 	entry->error = wf_area_put_error(wf_area_attach(my_database), NULL,
 									 message);
-}
-
-/* The attempt was cancelled before it began. */
-static void
-cancel_step(WfEntry *entry)
-{
-	WfStepOutcome outcome = {
-		.run_id = entry->run_id,
-		.step = entry->step,
-		.attempt = entry->attempt,
-		.finished_at = GetCurrentTimestamp(),
-		.rows = -1,
-		.status = WF_STEP_CANCELLED,
-		.sqlstate = ERRCODE_QUERY_CANCELED,
-		.message = CANCELLED_BEFORE
-	};
-
-	wf_session_begin_own();
-	write_outcome(&outcome, NULL);
-	wf_session_commit_own();
-	fail_entry(entry, WF_STEP_CANCELLED, outcome.sqlstate, outcome.message);
 }
 
 /* Execute one attempt of a step of a run that the scheduler drives. */
