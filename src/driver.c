@@ -164,10 +164,11 @@ replay_record(WfScheduler *s, WfDrivenRun *r, bool pause)
 	WfAction	action;
 	Oid			stopped_by;
 	const char *reason;
+	WfRun		child;
 	int			i;
 
 	r->pause_then = pause;
-	r->unread = 1;
+	r->unread = 1 + wf_driver_count_open_children(s, r->run_id);
 	for (i = 0; i < r->record->n; i++)
 		r->unread += r->record->outcomes[i].attempt > 0;
 	read_on(r);
@@ -180,7 +181,13 @@ replay_record(WfScheduler *s, WfDrivenRun *r, bool pause)
 		else if (action.type == WF_ACT_TIMER)
 			set_timer(s, r, &action);
 		else if (!answered(s, r, &action))
+		{
+			if (action.type == WF_ACT_CHILD &&
+				wf_driver_open_child(s, r, action.step, action.attempt,
+									 &child))
+				read_on(r);
 			keep_for_later(r, &action);
+		}
 	}
 	if (wf_history_read_stop(r->run_id, &stopped_by, &reason))
 		wf_driver_stop(s, r, stopped_by, reason, false,

@@ -44,8 +44,8 @@ struct WfDrivenRun
 	int			reserved;		/* sessions */
 	int			used;			/* own ones, and those drawn by children */
 
-	int			unread;			/* attempts on record that the machine has not
-								 * asked for, at the beginning */
+	int			unread;			/* attempts on record, or with an open child,
+								 * that the machine has not asked for yet */
 	bool		pause_then;		/* when they are read */
 	List	   *backlog;		/* WfAction: there was no free entry, or they
 								 * follow what is on record */
@@ -93,6 +93,8 @@ extern void wf_driver_cancel_step(WfScheduler *s, WfDrivenRun *r,
  * none. */
 extern bool wf_driver_open_child(WfScheduler *s, const WfDrivenRun *r,
 								 int32 step, int32 attempt, WfRun *child);
+/* The number of those of a run. */
+extern int	wf_driver_count_open_children(WfScheduler *s, int64 run_id);
 /* It is in hand, or has ended. */
 extern void wf_driver_forget_open_child(WfScheduler *s, const WfRun *child);
 

@@ -377,6 +377,20 @@ wf_driver_open_child(WfScheduler *s, const WfDrivenRun *r, int32 step,
 }
 
 /* See driver.h. */
+int
+wf_driver_count_open_children(WfScheduler *s, int64 run_id)
+{
+	HASH_SEQ_STATUS status;
+	WfOpenChild *child;
+	int			n = 0;
+
+	hash_seq_init(&status, s->children);
+	while ((child = hash_seq_search(&status)) != NULL)
+		n += child->parent_run_id == run_id;
+	return n;
+}
+
+/* See driver.h. */
 void
 wf_driver_forget_open_child(WfScheduler *s, const WfRun *child)
 {

@@ -334,21 +334,8 @@ wf_driver_stop_idle(WfScheduler *s, const WfRun *run, Oid stopped_by,
 static bool
 has_begun(WfScheduler *s, int64 run_id)
 {
-	HASH_SEQ_STATUS status;
-	WfOpenChild *child;
-
-	if (wf_history_read_record(run_id)->n > 0)
-		return true;
-	hash_seq_init(&status, s->children);
-	while ((child = hash_seq_search(&status)) != NULL)
-	{
-		if (child->parent_run_id == run_id)
-		{
-			hash_seq_term(&status);
-			return true;
-		}
-	}
-	return false;
+	return wf_history_read_record(run_id)->n > 0 ||
+		wf_driver_count_open_children(s, run_id) > 0;
 }
 
 /* See scheduler.h. */
