@@ -46,6 +46,7 @@ static bool next_action(WfDrivenRun *r, WfAction *action);
 static void carry_on(WfScheduler *s, WfDrivenRun *r);
 static void record_passed(WfDrivenRun *r, const WfAction *action);
 static bool carry_out(WfScheduler *s, WfDrivenRun *r, const WfAction *action);
+static void begin_attempt(WfDrivenRun *r, int32 step);
 static void replay_record(WfScheduler *s, WfDrivenRun *r, bool pause);
 static void read_on(WfDrivenRun *r);
 static void interrupt_as_recorded(WfScheduler *s, WfDrivenRun *r);
@@ -150,6 +151,15 @@ wf_driver_begin(WfScheduler *s, const WfRun *run, bool replay, int sessions,
 	MemoryContextSwitchTo(old);
 	if (replay)
 		replay_record(s, r, pause);
+}
+
+/* The times of the attempt before are not those of this one. */
+static void
+begin_attempt(WfDrivenRun *r, int32 step)
+{
+	LWLockAcquire(&r->live->lock, LW_EXCLUSIVE);
+	r->steps[step].started_at = r->steps[step].finished_at = 0;
+	LWLockRelease(&r->live->lock);
 }
 
 /*
@@ -322,9 +332,11 @@ carry_out(WfScheduler *s, WfDrivenRun *r, const WfAction *action)
 			record_passed(r, action);
 			break;
 		case WF_ACT_EXECUTE:
+			begin_attempt(r, action->step);
 			hand_out_step(s, r, action);
 			break;
 		case WF_ACT_CHILD:
+			begin_attempt(r, action->step);
 			wf_driver_start_child(s, r, action);
 			break;
 		case WF_ACT_CONDITION:
@@ -368,6 +380,7 @@ record_passed(WfDrivenRun *r, const WfAction *action)
 	{
 		const WfStepError *error = wf_errors_get(r->errors, action->step);
 
+		outcome.finished_at = GetCurrentTimestamp();
 		outcome.sqlstate = action->sqlstate;
 		outcome.message = error == NULL ? NULL : error->message;
 	}
@@ -605,6 +618,8 @@ wf_driver_timer(WfScheduler *s, const WfTimer *timer)
 		wf_machine_timer(r->machine, timer->step);
 		LWLockRelease(&r->live->lock);
 	}
+	else if (timer->kind == WF_TIMER_CHILD_TIMEOUT)
+		wf_driver_child_timeout(s, r, timer);
 	else
 		time_out(s, r);
 	wf_driver_mark_dirty(s, r);
@@ -719,8 +734,10 @@ wf_driver_write_and_end_step(WfScheduler *s, WfDrivenRun *r, int32 step,
 	outcome.run_id = r->run_id;
 	outcome.step = step;
 	outcome.attempt = wf_machine_step_attempt(r->machine, step);
-	outcome.started_at = r->steps[step].started_at;
 	outcome.finished_at = GetCurrentTimestamp();
+	outcome.started_at = r->steps[step].started_at;
+	if (outcome.started_at == 0)
+		outcome.started_at = outcome.finished_at;	/* it failed to begin */
 	outcome.rows = -1;
 	outcome.status = status;
 	outcome.sqlstate = sqlstate;
@@ -840,7 +857,9 @@ end_run(WfScheduler *s, WfDrivenRun *r, const WfAction *action)
 		release_session(s, r, r->slots[i]);
 	if (r->parent != NULL && action->run_status == WF_RUN_CANCELLED)
 		wf_driver_step_ended(s, r->parent, r->run.parent_step, status,
-				   ERRCODE_QUERY_CANCELED, NULL, WF_CHILD_CANCELLED);
+				   ERRCODE_QUERY_CANCELED, NULL,
+				   wf_history_cancelled_message(r->stopped_by,
+												r->stop_reason));
 	else if (r->parent != NULL)
 		wf_driver_step_ended(s, r->parent, r->run.parent_step, status, outcome.sqlstate,
 				   outcome.error_path, outcome.message);

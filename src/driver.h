@@ -110,6 +110,10 @@ extern void wf_driver_draw_sessions(WfScheduler *s, WfDrivenRun *r,
 extern void wf_driver_give_back_sessions(WfScheduler *s, WfDrivenRun *r,
 										 int32 step);
 
+/* Event: the time-out of a package step is due. */
+extern void wf_driver_child_timeout(WfScheduler *s, WfDrivenRun *r,
+									const WfTimer *timer);
+
 /* Children that wait for sessions may find them now. */
 extern void wf_driver_retry_waiting(WfScheduler *s);
 

@@ -59,6 +59,7 @@ static void make_child_run(WfDrivenRun *r, const WfAction *action,
 						   WfRun *child);
 static void hand_out_child(WfScheduler *s, WfDrivenRun *r, const WfRun *child,
 						   bool replay);
+static void set_timeout(WfScheduler *s, WfDrivenRun *r, const WfRun *child);
 
 /* See scheduler.h. */
 int
@@ -419,6 +420,7 @@ hand_out_child(WfScheduler *s, WfDrivenRun *r, const WfRun *child,
 	r->steps[child->parent_step].started_at = child->requested_at;
 	LWLockRelease(&r->live->lock);
 	s->highest = Max(s->highest, child->run_id);
+	set_timeout(s, r, child);
 	if (entry >= 0)
 	{
 		WfEntry    *e = &s->database->entries[entry];
@@ -436,6 +438,20 @@ hand_out_child(WfScheduler *s, WfDrivenRun *r, const WfRun *child,
 	else
 		wf_driver_begin(s, child, replay,
 						r->sessions[child->parent_step].drawn, false);
+}
+
+/* The time of a package step counts from the begin of its child run. */
+static void
+set_timeout(WfScheduler *s, WfDrivenRun *r, const WfRun *child)
+{
+	int64		timeout_ms = r->plan->steps[child->parent_step].timeout_ms;
+	WfTimer		timer = {.kind = WF_TIMER_CHILD_TIMEOUT, .run_id = r->run_id,
+	.step = child->parent_step, .attempt = child->parent_attempt};
+
+	if (timeout_ms == 0)
+		return;
+	timer.at = TimestampTzPlusMilliseconds(child->requested_at, timeout_ms);
+	wf_timers_add(&s->timers, &timer);
 }
 
 /* See driver.h. */

@@ -301,6 +301,17 @@ cancel_child(WfScheduler *s, WfDrivenRun *r, int32 step, Oid stopped_by,
 	wf_driver_stop_idle(s, &child, stopped_by, reason, parent_stops);
 }
 
+/* Its child run is stopped, and so the step fails. */
+void
+wf_driver_child_timeout(WfScheduler *s, WfDrivenRun *r, const WfTimer *timer)
+{
+	if (r->steps[timer->step].child_run_id == 0 ||
+		wf_machine_step_attempt(r->machine, timer->step) != timer->attempt)
+		return;
+	wf_scheduler_begin(s);
+	cancel_child(s, r, timer->step, InvalidOid, WF_STEP_TIMED_OUT, false);
+}
+
 /*
  * wf_driver_stop_idle
  *		Stop a run that nobody is at.  It ends at once if nothing of it was
@@ -327,7 +338,8 @@ wf_driver_stop_idle(WfScheduler *s, const WfRun *run, Oid stopped_by,
 							  wf_history_step_status(WF_RUN_CANCELLED,
 													 parent_stops),
 							  ERRCODE_QUERY_CANCELED, NULL,
-							  WF_CHILD_CANCELLED);
+							  wf_history_cancelled_message(stopped_by,
+														   reason));
 }
 
 /* Whether a step of a run has ended, or a child run of it has begun. */

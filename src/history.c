@@ -414,7 +414,8 @@ wf_history_end_run(const WfRun *run, const WfRunOutcome *outcome,
 	if (outcome->status == WF_RUN_CANCELLED)
 	{
 		step.sqlstate = ERRCODE_QUERY_CANCELED;
-		step.message = WF_CHILD_CANCELLED;
+		step.message = wf_history_cancelled_message(outcome->stopped_by,
+													outcome->stop_reason);
 	}
 	wf_history_insert_step_outcome(&step);
 }
@@ -436,6 +437,14 @@ wf_history_step_status(WfRunStatus status, bool parent_stops)
 		default:
 			return WF_STEP_FAILED;
 	}
+}
+
+/* Nobody stops a child run but the time-out of its step, which is the reason. */
+const char *
+wf_history_cancelled_message(Oid stopped_by, const char *stop_reason)
+{
+	return OidIsValid(stopped_by) || stop_reason == NULL ?
+		WF_CHILD_CANCELLED : stop_reason;
 }
 
 /* Record that an attempt has begun to commit parts of its work. */

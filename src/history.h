@@ -83,6 +83,10 @@ typedef struct WfRunOutcome
 /* Message of a package step whose child run was stopped by itself (57014). */
 #define WF_CHILD_CANCELLED	"the child run was cancelled"
 
+/* Message of a step whose time-out is over (57014); reason of the stop of its
+ * child run. */
+#define WF_STEP_TIMED_OUT	"canceling step due to its timeout"
+
 extern int64 wf_history_next_run_id(void);
 extern void wf_history_insert_run(const WfRun *run);
 extern void wf_history_insert_run_outcome(const WfRunOutcome *outcome);
@@ -147,6 +151,10 @@ extern void wf_history_end_run(const WfRun *run, const WfRunOutcome *outcome,
 /* The status of a package step whose child run ended like this. */
 extern WfStepStatus wf_history_step_status(WfRunStatus status,
 										   bool parent_stops);
+
+/* The message of that step, when the run was cancelled. */
+extern const char *wf_history_cancelled_message(Oid stopped_by,
+												const char *stop_reason);
 
 /* The newest outcome of a step that is on record; false if there is none. */
 extern bool wf_history_read_step_outcome(int64 run_id, int32 step,

@@ -73,7 +73,9 @@ reap_run(WfScheduler *s, int entry)
 	if (e->status == WF_RUN_CANCELLED)
 	{
 		path = NULL;
-		message = WF_CHILD_CANCELLED;
+		message = unconstify(char *,
+							 wf_history_cancelled_message(e->stopped_by,
+														  wf_area_get_text(s->area, e->stop_reason)));
 		e->sqlstate = ERRCODE_QUERY_CANCELED;
 	}
 	wf_driver_child_ended(s, e->parent_run_id, e->parent_step,

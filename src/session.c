@@ -373,7 +373,7 @@ keep_error(WfStepOutcome *outcome, const ErrorData *error)
 	outcome->hint = error->hint;
 	outcome->context = error->context;
 	if (step_timed_out && error->sqlerrcode == ERRCODE_QUERY_CANCELED)
-		outcome->message = "canceling step due to its timeout";
+		outcome->message = WF_STEP_TIMED_OUT;
 	if (error->context != NULL)
 	{
 		/* the last line is ours, and says what the row says */
