@@ -54,6 +54,7 @@ typedef struct InlineRun
 	bool		in_transaction; /* the one that read the run is still open */
 	bool		session_used;	/* a step has been executed in it */
 	bool		stopping;
+	bool		held;			/* by a pause: `next` is nothing */
 
 	WfMachine  *machine;
 	void	   *saved_machine;
@@ -82,6 +83,7 @@ static void write_success(const WfStepOutcome *outcome, void *arg);
 static void cancel_next(InlineRun *r);
 static void record_failure(InlineRun *r, WfStepOutcome *outcome);
 static void stop_if_asked(InlineRun *r);
+static void pause_if_asked(InlineRun *r);
 static void note_error(InlineRun *r, const WfStepOutcome *outcome);
 static void take_variables(InlineRun *r, Jsonb *variables);
 static Jsonb *all_set_variables(const InlineRun *r);
@@ -115,9 +117,10 @@ wf_inline_run(WfDatabase *database, WfEntry *entry)
 	if (r.record == NULL)
 		stop_if_asked(&r);		/* else what is on record comes first */
 	advance(&r);
-	while (r.next.type == WF_ACT_EXECUTE && (!entry->pause || entry->cancel))
+	while (!r.held && r.next.type == WF_ACT_EXECUTE &&
+		   (!entry->pause || entry->cancel))
 		execute_next(&r);
-	if (r.next.type == WF_ACT_EXECUTE)
+	if (r.held || r.next.type == WF_ACT_EXECUTE)
 		hand_back(&r);
 	else if (!r.end_written)
 		finish(&r);
@@ -163,7 +166,8 @@ begin(InlineRun *r)
 /*
  * advance
  *		Take actions out of the machine up to the next one that is to be
- *		carried out: `next` is then EXECUTE or END.
+ *		carried out: `next` is then EXECUTE or END.  In a pause there may be
+ *		none.
  */
 static void
 advance(InlineRun *r)
@@ -173,8 +177,13 @@ advance(InlineRun *r)
 		const WfStepOutcome *outcome;
 
 		if (!wf_machine_next(r->machine, &r->next))
+		{
+			r->held = wf_machine_paused(r->machine);
+			if (r->held)
+				return;
 			elog(ERROR, "run " INT64_FORMAT " has nothing to do and no end",
 				 r->run.run_id);
+		}
 		switch (r->next.type)
 		{
 			case WF_ACT_RECORD:
@@ -287,6 +296,7 @@ execute_next(InlineRun *r)
 		r->last_variables = NULL;
 		r->stopping = saved_stopping;
 		r->end_written = false;
+		r->held = false;
 		if (entry->cancel && outcome.sqlstate == ERRCODE_QUERY_CANCELED)
 			outcome.status = WF_STEP_CANCELLED;
 		record_failure(r, &outcome);
@@ -303,11 +313,12 @@ write_success(const WfStepOutcome *outcome, void *arg)
 
 	wf_history_insert_step_outcome(outcome);
 	r->last_variables = outcome->variables;
+	pause_if_asked(r);
 	wf_machine_step_ended(r->machine, outcome->step, WF_STEP_SUCCEEDED, 0);
 	stop_if_asked(r);
 	advance(r);
 	write_passed(r);
-	if (r->next.type == WF_ACT_END)
+	if (!r->held && r->next.type == WF_ACT_END)
 		write_end(r);
 }
 
@@ -325,6 +336,7 @@ static void
 record_failure(InlineRun *r, WfStepOutcome *outcome)
 {
 	note_error(r, outcome);
+	pause_if_asked(r);
 	stop_if_asked(r);
 	wf_machine_step_ended(r->machine, outcome->step, outcome->status,
 						  outcome->sqlstate);
@@ -333,7 +345,7 @@ record_failure(InlineRun *r, WfStepOutcome *outcome)
 	wf_session_begin_own();
 	wf_history_insert_step_outcome(outcome);
 	write_passed(r);
-	if (r->next.type == WF_ACT_END)
+	if (!r->held && r->next.type == WF_ACT_END)
 		write_end(r);
 	wf_session_commit_own();
 	r->npassed = 0;
@@ -348,6 +360,14 @@ stop_if_asked(InlineRun *r)
 		r->stopping = true;
 		wf_machine_stop(r->machine);
 	}
+}
+
+/* Tell it of pause_job(): nothing follows the step that is ending. */
+static void
+pause_if_asked(InlineRun *r)
+{
+	if (r->entry->pause)
+		wf_machine_pause(r->machine);
 }
 
 /* Keep the error of a step: it may be the run's. */
@@ -452,7 +472,7 @@ hand_back(InlineRun *r)
 	r->in_transaction = false;
 	r->next.run_status = WF_RUN_PAUSED;
 	r->entry->bind = r->session_used &&
-		r->plan->steps[r->next.step].connection >= 0;
+		r->plan->steps[r->call.step].connection >= 0;
 }
 
 /* Write the end of a run that ended without a step that could carry it. */
