@@ -76,10 +76,15 @@ wf_intake_receive(WfScheduler *s)
 				pause_or_resume(s, &command,
 								command.kind == WF_COMMAND_PAUSE);
 				break;
+			case WF_COMMAND_EDITED:
+				wf_limits_changed(s, command.package_id);
+				break;
 			case WF_COMMAND_LOOK:
 				wf_scheduler_begin(s);
 				if (!wf_catalog_installed())
 					wf_scheduler_leave();
+				(void) wf_catalog_generation();	/* ends the process if it
+												 * is not the same one */
 				break;
 		}
 	}
@@ -161,7 +166,7 @@ wf_intake_enqueue(WfScheduler *s, const WfQueuedRun *run, int64 last)
 	}
 	for (; one.run_id <= last; one.run_id++)
 	{
-		if (wf_limits_enter(s, plan, &one))
+		if (wf_limits_enter(s, &one))
 			wf_intake_queue(s, &one, one.run_id);
 	}
 }

@@ -178,6 +178,7 @@ typedef enum WfCommandKind
 	WF_COMMAND_STOP,			/* cancel first_run */
 	WF_COMMAND_PAUSE,			/* start no further step of first_run */
 	WF_COMMAND_RESUME,			/* go on with first_run */
+	WF_COMMAND_EDITED,			/* package_id has another current version */
 	WF_COMMAND_LOOK				/* look whether the extension is still there */
 } WfCommandKind;
 
