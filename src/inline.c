@@ -143,6 +143,7 @@ begin(InlineRun *r)
 	StartTransactionCommand();
 	r->in_transaction = true;
 	MemoryContextSwitchTo(old);
+	wf_session_check_role();
 	PushActiveSnapshot(GetCatalogSnapshot(wf_catalog_relid(WF_TABLE_RUN)));
 	if (!wf_history_read_run(r->entry->run_id, &r->run))
 		elog(ERROR, "run " INT64_FORMAT " is not there", r->entry->run_id);

@@ -35,6 +35,7 @@
 
 #include "area.h"
 #include "bgworker.h"
+#include "catalog.h"
 #include "compat.h"
 #include "guc.h"
 #include "history.h"
@@ -84,6 +85,7 @@ wf_worker_main(Datum arg)
 	if (!attach(DatumGetInt32(arg)))
 		proc_exit(0);
 	wf_bgworker_setup(true);
+	wf_catalog_end_with_extension();
 	connect_as_owner();
 	commit_mode = wf_commit_mode;
 
@@ -428,6 +430,7 @@ begin_call(WfEntry *entry, WfStepCall *call)
 	char	   *message;
 
 	wf_session_begin_own();
+	wf_session_check_role();
 	MemoryContextSwitchTo(old);
 	plan = wf_plan_get(entry->package_id, entry->version);
 	if (plan == NULL)
