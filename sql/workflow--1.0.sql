@@ -362,7 +362,7 @@ RETURNS text
 LANGUAGE c VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'wf_wait_for_job';
 COMMENT ON FUNCTION workflow.wait_for_job(bigint, interval) IS
-'wait for the end of a run and return its status; null after the time-out';
+'wait for the end of a run and return its status; null after the time-out; while it waits inside a function or a larger query, the session keeps the snapshot of that, and VACUUM cannot remove what has died since: as a statement of its own, SELECT workflow.wait_for_job(...), it keeps none';
 
 CREATE FUNCTION workflow.pause_job(run_id bigint)
 RETURNS boolean
