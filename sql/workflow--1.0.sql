@@ -159,11 +159,12 @@ CREATE TABLE workflow.run_command (
     run_id bigint NOT NULL,
     requested_by oid NOT NULL,
     requested_at timestamptz NOT NULL,
-    command "char" NOT NULL
+    command "char" NOT NULL,
+    reason text
 );
 CREATE INDEX run_command_run_id_requested_at_idx
     ON workflow.run_command (run_id, requested_at);
-COMMENT ON TABLE workflow.run_command IS 'what was asked of open runs: pause, resume; the last one counts';
+COMMENT ON TABLE workflow.run_command IS 'what was asked of open runs: stop, or else pause and resume, of which the last one counts';
 
 CREATE TABLE workflow.step_start (
     run_id bigint NOT NULL,
@@ -382,7 +383,7 @@ RETURNS text
 LANGUAGE c VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'wf_wait_for_job';
 COMMENT ON FUNCTION workflow.wait_for_job(bigint, interval) IS
-'wait for the end of a run and return its status; null after the time-out';
+'wait for the end of a run and return its status; null after the time-out; while it waits inside a function or a larger query, the session keeps the snapshot of that, and VACUUM cannot remove what has died since: as a statement of its own, SELECT workflow.wait_for_job(...), it keeps none';
 
 CREATE FUNCTION workflow.pause_job(run_id bigint)
 RETURNS boolean

@@ -112,6 +112,7 @@ static struct
 {
 	bool		valid;
 	bool		callback_registered;
+	bool		only_these;
 	uint64		generation;
 	Oid			relid[WF_NTABLES];
 	Oid			indexid[WF_NTABLES];
@@ -176,6 +177,13 @@ wf_catalog_installed(void)
 	return OidIsValid(get_extension_oid(WF_EXTENSION, true));
 }
 
+/* See catalog.h. */
+void
+wf_catalog_end_with_extension(void)
+{
+	known.only_these = true;
+}
+
 /* A number that changes when cached knowledge may be about a dropped object. */
 uint64
 wf_catalog_generation(void)
@@ -224,6 +232,11 @@ load_known_objects(void)
 	known.transaction_sequence = find_relation(schema, "transaction_id_seq");
 	if (memcmp(relid, known.relid, sizeof(relid)) != 0)
 	{
+		if (known.generation > 0 && known.only_these)
+			ereport(FATAL,
+					(errcode(ERRCODE_ADMIN_SHUTDOWN),
+					 errmsg("terminating workflow process because extension \"%s\" was created anew",
+							WF_EXTENSION)));
 		memcpy(known.relid, relid, sizeof(relid));
 		known.generation++;
 	}

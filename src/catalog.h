@@ -63,6 +63,12 @@ extern Oid	wf_catalog_transaction_sequence(void);
 extern bool wf_catalog_installed(void);
 
 /*
+ * This process works for the extension that it finds first: FATAL when it
+ * looks up the tables and they are those of one that was created since.
+ */
+extern void wf_catalog_end_with_extension(void);
+
+/*
  * Counts up whenever what this process cached about the extension's tables
  * may be about an extension that was dropped; caches of plans compare it.
  */

@@ -9,7 +9,11 @@
 #ifndef WF_COMPAT_H
 #define WF_COMPAT_H
 
+#if PG_VERSION_NUM >= 160000
+#include "catalog/pg_database.h"
+#endif
 #include "lib/dshash.h"
+#include "miscadmin.h"
 #include "postmaster/bgworker.h"
 #include "storage/proc.h"
 #include "tcop/pquery.h"
@@ -43,6 +47,19 @@ wf_may_set_role(Oid member, Oid role)
 	return member_can_set_role(member, role);
 #else
 	return is_member_of_role(member, role);
+#endif
+}
+
+/* Whether a role may connect to this database. */
+static inline bool
+wf_may_connect(Oid role)
+{
+#if PG_VERSION_NUM >= 160000
+	return object_aclcheck(DatabaseRelationId, MyDatabaseId, role,
+						   ACL_CONNECT) == ACLCHECK_OK;
+#else
+	return pg_database_aclcheck(MyDatabaseId, role,
+								ACL_CONNECT) == ACLCHECK_OK;
 #endif
 }
 

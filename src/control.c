@@ -95,6 +95,7 @@ static bool stop(int64 run_id, const char *reason, bool force, bool alone,
 static void send_stop(WfDatabase *database, int64 run_id, const char *reason,
 					  bool force);
 static void warn_of_backend(WfDatabase *database, int64 run_id);
+static bool belongs_to(int64 run_id, int64 other);
 static long interval_to_ms(const Interval *interval);
 
 /*
@@ -604,23 +605,32 @@ send_command(WfDatabase *database, const WfCommand *command)
 	}
 }
 
-/* The run does not end: say who executes it. */
+/* The run does not end: say who executes it, or a child run of it. */
 static void
 warn_of_backend(WfDatabase *database, int64 run_id)
 {
+	int64	   *runs = palloc(WF_NENTRIES * sizeof(int64));
+	pid_t	   *pids = palloc(WF_NENTRIES * sizeof(pid_t));
 	pid_t		pid = 0;
+	int			n = 0;
 	int			i;
 
 	LWLockAcquire(&database->lock, LW_SHARED);
-	for (i = 0; i < WF_NENTRIES && pid == 0; i++)
+	for (i = 0; i < WF_NENTRIES; i++)
 	{
 		WfEntry    *e = &database->entries[i];
 
-		if (e->state == WF_ENTRY_TAKEN && e->run_id == run_id &&
-			e->slot >= 0)
-			pid = wf_shared->slots[e->slot].pid;
+		if (e->state != WF_ENTRY_TAKEN || e->slot < 0)
+			continue;
+		runs[n] = e->run_id;
+		pids[n++] = wf_shared->slots[e->slot].pid;
 	}
 	LWLockRelease(&database->lock);
+	for (i = 0; i < n && pid == 0; i++)
+	{
+		if (belongs_to(runs[i], run_id))
+			pid = pids[i];
+	}
 	if (pid != 0)
 		ereport(WARNING,
 				(errmsg("run " INT64_FORMAT " has not ended yet", run_id),
@@ -630,6 +640,21 @@ warn_of_backend(WfDatabase *database, int64 run_id)
 	else
 		ereport(WARNING,
 				(errmsg("run " INT64_FORMAT " has not ended yet", run_id)));
+}
+
+/* Whether a run is another one, or started by it through package steps. */
+static bool
+belongs_to(int64 run_id, int64 other)
+{
+	WfRun		run;
+
+	while (run_id != other)
+	{
+		if (!wf_history_read_run(run_id, &run) || run.parent_run_id == 0)
+			return false;
+		run_id = run.parent_run_id;
+	}
+	return true;
 }
 
 /* Milliseconds of an interval, with months of 30 days. */

@@ -37,6 +37,7 @@
 #include "document.h"
 #include "plan.h"
 #include "rights.h"
+#include "wakeup.h"
 
 PG_FUNCTION_INFO_V1(wf_define_package);
 PG_FUNCTION_INFO_V1(wf_package_definition);
@@ -321,6 +322,7 @@ replace_definition(const WfPackageRow *package, Jsonb *document)
 {
 	if (means_the_same(package, document))
 		return package->version;
+	wf_wakeup_edited(package->package_id);
 	return wf_catalog_store_document(package, document);
 }
 

@@ -41,16 +41,27 @@ static void carry_on(WfScheduler *s, WfDrivenRun *r);
 static void describe_failure(WfDrivenRun *r, const WfAction *action,
 							 WfStepOutcome *outcome);
 static void record_passed(WfDrivenRun *r, const WfAction *action);
-static void execute(WfScheduler *s, WfDrivenRun *r, const WfAction *action);
+static bool carry_out(WfScheduler *s, WfDrivenRun *r, const WfAction *action);
+static void cancel(WfScheduler *s, WfDrivenRun *r, const WfAction *action);
+static void begin_attempt(WfDrivenRun *r, int32 step);
+static void replay_record(WfScheduler *s, WfDrivenRun *r, bool pause);
+static void read_on(WfDrivenRun *r);
+static void interrupt_as_recorded(WfScheduler *s, WfDrivenRun *r);
 static bool answered(WfScheduler *s, WfDrivenRun *r, const WfAction *action);
+static bool condition_answered(WfScheduler *s, WfDrivenRun *r,
+							   const WfAction *action);
+static void time_out(WfScheduler *s, WfDrivenRun *r);
 static void take_variables(WfScheduler *s, WfDrivenRun *r, Jsonb *variables);
 static void fill_entry(WfDrivenRun *r, int entry, const WfAction *action,
 					   WfEntryKind kind);
 static void tell_result(WfDrivenRun *r, WfEntry *e);
 static void hand_out_step(WfScheduler *s, WfDrivenRun *r,
 						  const WfAction *action);
+static void condition_known(WfScheduler *s, WfDrivenRun *r, int32 step,
+							WfCondition answer, int sqlstate,
+							const char *message);
 static void set_timer(WfScheduler *s, WfDrivenRun *r, const WfAction *action);
-static void retry_backlog(WfScheduler *s, WfDrivenRun *r);
+static bool retry_backlog(WfScheduler *s, WfDrivenRun *r);
 static void end_run(WfScheduler *s, WfDrivenRun *r, const WfAction *action);
 static void describe_end(WfDrivenRun *r, const WfAction *action,
 						 WfRunOutcome *outcome);
@@ -79,10 +90,10 @@ wf_driver_find(WfScheduler *s, int64 run_id)
 	return entry == NULL ? NULL : entry->run;
 }
 
-/* Drive a run. */
+/* Drive a run.  With `pause`, what is on record is all that happens of it. */
 void
 wf_driver_begin(WfScheduler *s, const WfRun *run, bool replay, int sessions,
-				bool inherits)
+				bool inherits, bool pause)
 {
 	MemoryContext context = AllocSetContextCreate(s->context,
 												  "workflow driven run",
@@ -134,6 +145,94 @@ wf_driver_begin(WfScheduler *s, const WfRun *run, bool replay, int sessions,
 	}
 	wf_driver_mark_dirty(s, r);
 	MemoryContextSwitchTo(old);
+	if (replay)
+		replay_record(s, r, pause);
+}
+
+/* The times of the attempt before are not those of this one. */
+static void
+begin_attempt(WfDrivenRun *r, int32 step)
+{
+	LWLockAcquire(&r->live->lock, LW_EXCLUSIVE);
+	r->steps[step].started_at = r->steps[step].finished_at = 0;
+	LWLockRelease(&r->live->lock);
+}
+
+/*
+ * replay_record
+ *		Feed what is on record, so that whatever is done to the run next finds
+ *		it as far as it had come.  What is not on record is kept, and carried
+ *		out with the next actions.
+ */
+static void
+replay_record(WfScheduler *s, WfDrivenRun *r, bool pause)
+{
+	WfAction	action;
+	Oid			stopped_by;
+	const char *reason;
+	WfRun		child;
+	int			i;
+
+	r->pause_then = pause;
+	r->unread = 1 + wf_driver_count_open_children(s, r->run_id);
+	for (i = 0; i < r->record->n; i++)
+		r->unread += r->record->outcomes[i].attempt > 0;
+	read_on(r);
+	while (next_action(r, &action))
+	{
+		if (action.type == WF_ACT_RECORD)
+			record_passed(r, &action);
+		else if (action.type == WF_ACT_CANCEL)
+			cancel(s, r, &action);
+		else if (action.type == WF_ACT_TIMER)
+			set_timer(s, r, &action);
+		else if (!answered(s, r, &action))
+		{
+			if (action.type == WF_ACT_CHILD &&
+				wf_driver_open_child(s, r, action.step, action.attempt,
+									 &child))
+				read_on(r);
+			wf_driver_keep_for_later(r, &action);
+		}
+	}
+	if (wf_history_read_stop(r->run_id, &stopped_by, &reason))
+		wf_driver_stop(s, r, stopped_by, reason, false,
+					   r->parent != NULL && r->parent->stopping);
+}
+
+/*
+ * read_on
+ *		An attempt is being read from the record.  A run that is to be paused
+ *		is so before the last one is fed: what follows it does not happen.
+ */
+static void
+read_on(WfDrivenRun *r)
+{
+	if (--r->unread > 0 || !r->pause_then)
+		return;
+	r->pause_then = false;
+	LWLockAcquire(&r->live->lock, LW_EXCLUSIVE);
+	wf_machine_pause(r->machine);
+	LWLockRelease(&r->live->lock);
+}
+
+/*
+ * interrupt_as_recorded
+ *		An attempt on record was cancelled: by a stop of the run, or of its
+ *		parent, or by its time-out.
+ */
+static void
+interrupt_as_recorded(WfScheduler *s, WfDrivenRun *r)
+{
+	bool		by_parent = r->parent != NULL && r->parent->stopping;
+	Oid			stopped_by = by_parent ? r->parent->stopped_by : InvalidOid;
+	const char *reason = by_parent ? r->parent->stop_reason : NULL;
+
+	if (wf_history_read_stop(r->run_id, &stopped_by, &reason) || by_parent ||
+		r->plan->timeout_ms == 0)
+		wf_driver_stop(s, r, stopped_by, reason, false, by_parent);
+	else
+		time_out(s, r);
 }
 
 /* Put the run into the table for the views, with its machine. */
@@ -228,40 +327,60 @@ carry_on(WfScheduler *s, WfDrivenRun *r)
 {
 	WfAction	action;
 
-	retry_backlog(s, r);
+	if (!retry_backlog(s, r))
+		return;
 	while (next_action(r, &action))
 	{
 		CHECK_FOR_INTERRUPTS();
-		switch (action.type)
-		{
-			case WF_ACT_RECORD:
-				record_passed(r, &action);
-				break;
-			case WF_ACT_EXECUTE:
-			case WF_ACT_CHILD:
-				execute(s, r, &action);
-				break;
-			case WF_ACT_CONDITION:
-				wf_driver_hand_out_query(s, r, &action, WF_ENTRY_CONDITION);
-				break;
-			case WF_ACT_COMMIT:
-			case WF_ACT_ROLLBACK:
-				wf_driver_end_transaction(s, r, &action);
-				break;
-			case WF_ACT_TIMER:
-				set_timer(s, r, &action);
-				break;
-			case WF_ACT_CANCEL:
-				if (action.step < 0)
-					wf_driver_cancel_commit(s, r);
-				else
-					wf_driver_cancel_step(s, r, &action);
-				break;
-			case WF_ACT_END:
-				end_run(s, r, &action);
-				return;			/* r is no more */
-		}
+		if (!answered(s, r, &action) && !carry_out(s, r, &action))
+			return;
 	}
+}
+
+/* Carry out an action.  False if the run has ended: r is no more. */
+static bool
+carry_out(WfScheduler *s, WfDrivenRun *r, const WfAction *action)
+{
+	switch (action->type)
+	{
+		case WF_ACT_RECORD:
+			record_passed(r, action);
+			break;
+		case WF_ACT_EXECUTE:
+			begin_attempt(r, action->step);
+			hand_out_step(s, r, action);
+			break;
+		case WF_ACT_CHILD:
+			begin_attempt(r, action->step);
+			wf_driver_start_child(s, r, action);
+			break;
+		case WF_ACT_CONDITION:
+			wf_driver_hand_out_query(s, r, action, WF_ENTRY_CONDITION);
+			break;
+		case WF_ACT_COMMIT:
+		case WF_ACT_ROLLBACK:
+			wf_driver_end_transaction(s, r, action);
+			break;
+		case WF_ACT_TIMER:
+			set_timer(s, r, action);
+			break;
+		case WF_ACT_CANCEL:
+			cancel(s, r, action);
+			break;
+		case WF_ACT_END:
+			end_run(s, r, action);
+			return false;
+	}
+	return true;
+}
+
+static void
+cancel(WfScheduler *s, WfDrivenRun *r, const WfAction *action)
+{
+	if (action->step < 0)
+		wf_driver_cancel_commit(s, r);
+	else
+		wf_driver_cancel_step(s, r, action);
 }
 
 /* A step ended without being executed, or otherwise than its attempt. */
@@ -284,7 +403,11 @@ record_passed(WfDrivenRun *r, const WfAction *action)
 	}
 	if (wf_history_find_outcome(r->record, action->step,
 								action->attempt) != NULL)
+	{
+		if (action->attempt > 0)
+			read_on(r);
 		return;
+	}
 	outcome.run_id = r->run_id;
 	outcome.step = action->step;
 	outcome.attempt = action->attempt;
@@ -306,6 +429,7 @@ describe_failure(WfDrivenRun *r, const WfAction *action,
 	const char *name = r->plan->steps[action->step].name;
 	const WfStepError *error;
 
+	outcome->finished_at = GetCurrentTimestamp();
 	if (wf_errors_of_machine(action->error, outcome))
 	{
 		wf_errors_set(&r->errors, r->context, action->step, name,
@@ -321,19 +445,6 @@ describe_failure(WfDrivenRun *r, const WfAction *action,
 	outcome->message = error == NULL ? NULL : error->message;
 }
 
-/* Start an attempt, unless it is on record. */
-static void
-execute(WfScheduler *s, WfDrivenRun *r, const WfAction *action)
-{
-	wf_driver_enter_transaction(s, r, action);
-	if (answered(s, r, action))
-		return;
-	if (action->type == WF_ACT_CHILD)
-		wf_driver_start_child(s, r, action);
-	else
-		hand_out_step(s, r, action);
-}
-
 /* Answer an action from the record. */
 static bool
 answered(WfScheduler *s, WfDrivenRun *r, const WfAction *action)
@@ -341,8 +452,18 @@ answered(WfScheduler *s, WfDrivenRun *r, const WfAction *action)
 	const WfStepOutcome *outcome =
 	wf_history_find_outcome(r->record, action->step, action->attempt);
 
+	if (action->type == WF_ACT_CONDITION)
+		return condition_answered(s, r, action);
+	if (action->type == WF_ACT_COMMIT || action->type == WF_ACT_ROLLBACK)
+		return wf_driver_end_from_record(s, r);
+	if (action->type != WF_ACT_EXECUTE && action->type != WF_ACT_CHILD)
+		return false;
+	wf_driver_enter_transaction(s, r, action);
 	if (outcome == NULL)
 		return false;
+	read_on(r);
+	if (outcome->status == WF_STEP_CANCELLED)
+		interrupt_as_recorded(s, r);
 	LWLockAcquire(&r->live->lock, LW_EXCLUSIVE);
 	r->steps[action->step].started_at = outcome->started_at;
 	LWLockRelease(&r->live->lock);
@@ -350,6 +471,32 @@ answered(WfScheduler *s, WfDrivenRun *r, const WfAction *action)
 		take_variables(s, r, outcome->variables);
 	wf_driver_step_ended(s, r, action->step, outcome->status, outcome->sqlstate, NULL,
 			   outcome->message);
+	return true;
+}
+
+/*
+ * condition_answered
+ *		Answer a condition from the record: the step was executed, or has a
+ *		child run, or ended by its condition.
+ */
+static bool
+condition_answered(WfScheduler *s, WfDrivenRun *r, const WfAction *action)
+{
+	const WfStepOutcome *outcome =
+	wf_history_find_outcome(r->record, action->step, 0);
+	WfCondition answer = WF_CONDITION_TRUE;
+	WfRun		child;
+
+	if (outcome != NULL && outcome->status == WF_STEP_FAILED)
+		answer = WF_CONDITION_ERROR;
+	else if (outcome != NULL && outcome->reason == WF_REASON_CONDITION)
+		answer = WF_CONDITION_FALSE;
+	else if (wf_history_find_outcome(r->record, action->step, 1) == NULL &&
+			 !wf_driver_open_child(s, r, action->step, 1, &child))
+		return false;
+	condition_known(s, r, action->step, answer,
+					outcome == NULL ? 0 : outcome->sqlstate,
+					outcome == NULL ? NULL : outcome->message);
 	return true;
 }
 
@@ -483,14 +630,20 @@ wf_driver_condition_known(WfScheduler *s, int entry, char answer,
 	WfEntry    *e = &s->database->entries[entry];
 	WfDrivenRun *r = wf_driver_find(s, e->run_id);
 
-	if (r == NULL)
-		return;
+	if (r != NULL)
+		condition_known(s, r, e->step, answer, sqlstate, message);
+}
+
+static void
+condition_known(WfScheduler *s, WfDrivenRun *r, int32 step,
+				WfCondition answer, int sqlstate, const char *message)
+{
 	if (answer == WF_CONDITION_ERROR && message != NULL)
-		wf_errors_set(&r->errors, r->context, e->step,
-					  r->plan->steps[e->step].name, sqlstate, NULL, message);
+		wf_errors_set(&r->errors, r->context, step,
+					  r->plan->steps[step].name, sqlstate, NULL, message);
 	LWLockAcquire(&r->live->lock, LW_EXCLUSIVE);
-	r->steps[e->step].entry = -1;
-	wf_machine_condition(r->machine, e->step, answer, sqlstate);
+	r->steps[step].entry = -1;
+	wf_machine_condition(r->machine, step, answer, sqlstate);
 	wf_driver_show_error(s, r);
 	LWLockRelease(&r->live->lock);
 	wf_driver_mark_dirty(s, r);
@@ -504,6 +657,16 @@ set_timer(WfScheduler *s, WfDrivenRun *r, const WfAction *action)
 	wf_history_find_outcome(r->record, action->step, action->attempt);
 	WfTimer		timer = {.kind = WF_TIMER_STEP, .run_id = r->run_id,
 	.step = action->step};
+
+	if (action->attempt > 0 &&
+		wf_history_find_outcome(r->record, action->step,
+								action->attempt + 1) != NULL)
+	{
+		LWLockAcquire(&r->live->lock, LW_EXCLUSIVE);
+		wf_machine_timer(r->machine, action->step);
+		LWLockRelease(&r->live->lock);
+		return;
+	}
 
 	/* after a restart, the wait that had begun goes on */
 	timer.at = TimestampTzPlusMilliseconds(
@@ -521,44 +684,52 @@ wf_driver_timer(WfScheduler *s, const WfTimer *timer)
 
 	if (r == NULL)
 		return;
-	LWLockAcquire(&r->live->lock, LW_EXCLUSIVE);
 	if (timer->kind == WF_TIMER_STEP)
-		wf_machine_timer(r->machine, timer->step);
-	else
 	{
-		r->sqlstate = ERRCODE_QUERY_CANCELED;
-		r->message = "the run exceeded the timeout of its package";
-		wf_machine_fail(r->machine);
-		wf_driver_show_error(s, r);
+		LWLockAcquire(&r->live->lock, LW_EXCLUSIVE);
+		wf_machine_timer(r->machine, timer->step);
+		LWLockRelease(&r->live->lock);
 	}
-	LWLockRelease(&r->live->lock);
+	else if (timer->kind == WF_TIMER_CHILD_TIMEOUT)
+		wf_driver_child_timeout(s, r, timer);
+	else
+		time_out(s, r);
 	wf_driver_mark_dirty(s, r);
 }
 
-/* There may be free entries now for steps that found none. */
+/* The time of a run is over. */
 static void
+time_out(WfScheduler *s, WfDrivenRun *r)
+{
+	LWLockAcquire(&r->live->lock, LW_EXCLUSIVE);
+	r->sqlstate = ERRCODE_QUERY_CANCELED;
+	r->message = "the run exceeded the timeout of its package";
+	wf_machine_fail(r->machine);
+	wf_driver_show_error(s, r);
+	LWLockRelease(&r->live->lock);
+}
+
+/* There may be free entries now for steps that found none, and a pause may
+ * be over.  False if the run has ended. */
+static bool
 retry_backlog(WfScheduler *s, WfDrivenRun *r)
 {
 	List	   *backlog = r->backlog;
 	ListCell   *lc;
 
+	if (wf_machine_paused(r->machine))
+		return true;
 	r->backlog = NIL;
 	foreach(lc, backlog)
 	{
 		WfAction   *action = lfirst(lc);
 
-		if (action->type == WF_ACT_CONDITION)
-			wf_driver_hand_out_query(s, r, action, WF_ENTRY_CONDITION);
-		else if (action->type == WF_ACT_CHILD)
-			wf_driver_start_child(s, r, action);
-		else if (action->type == WF_ACT_COMMIT ||
-				 action->type == WF_ACT_ROLLBACK)
-			wf_driver_end_transaction(s, r, action);
-		else
-			hand_out_step(s, r, action);
+		if (!carry_out(s, r, action))
+			return false;
 		pfree(action);
 	}
 	list_free(backlog);
+	return true;
 }
 
 /* Feed the end of an attempt to the machine; its outcome is written. */
@@ -645,8 +816,10 @@ wf_driver_write_and_end_step(WfScheduler *s, WfDrivenRun *r, int32 step,
 	outcome.run_id = r->run_id;
 	outcome.step = step;
 	outcome.attempt = wf_machine_step_attempt(r->machine, step);
-	outcome.started_at = r->steps[step].started_at;
 	outcome.finished_at = GetCurrentTimestamp();
+	outcome.started_at = r->steps[step].started_at;
+	if (outcome.started_at == 0)
+		outcome.started_at = outcome.finished_at;	/* it failed to begin */
 	outcome.rows = -1;
 	outcome.status = status;
 	outcome.sqlstate = sqlstate;
@@ -656,6 +829,18 @@ wf_driver_write_and_end_step(WfScheduler *s, WfDrivenRun *r, int32 step,
 	else
 		wf_history_insert_step_outcome(&outcome);
 	wf_driver_step_ended(s, r, step, status, sqlstate, NULL, message);
+}
+
+/* The attempt that was asked for last has not begun, and will not. */
+void
+wf_driver_not_begun(WfScheduler *s, WfDrivenRun *r, int32 step)
+{
+	LWLockAcquire(&r->live->lock, LW_EXCLUSIVE);
+	r->steps[step].entry = -1;
+	wf_machine_not_begun(r->machine, step);
+	LWLockRelease(&r->live->lock);
+	wf_driver_give_back_sessions(s, r, step);
+	wf_driver_mark_dirty(s, r);
 }
 
 /* An entry of kind STEP is done. */
@@ -671,6 +856,12 @@ wf_driver_step_done(WfScheduler *s, int entry)
 		return;
 	if (e->bind && r->plan->steps[e->step].connection >= 0)
 		r->slots[r->plan->steps[e->step].connection] = e->slot;
+	wf_driver_note_branch(r, e);
+	if (e->status == WF_STEP_WAITING)
+	{
+		wf_driver_not_begun(s, r, e->step);
+		return;
+	}
 	wf_driver_take_pending(s, r, e);
 	wf_area_get_error(s->area, e->error, &path, &message);
 	if (DsaPointerIsValid(e->set_variables))
@@ -691,6 +882,11 @@ wf_driver_step_lost(WfScheduler *s, int entry, int sqlstate,
 
 	if (r == NULL)
 		return;
+	if (e->cancel && e->started_at == 0)
+	{
+		wf_driver_not_begun(s, r, e->step);
+		return;
+	}
 	LWLockAcquire(&r->live->lock, LW_EXCLUSIVE);
 	r->steps[e->step].started_at = e->started_at;
 	LWLockRelease(&r->live->lock);
@@ -738,28 +934,31 @@ end_run(WfScheduler *s, WfDrivenRun *r, const WfAction *action)
 {
 	WfStepStatus status = wf_history_step_status(action->run_status,
 												 r->parent_stops);
-	WfRunOutcome outcome = {0};
-	bool		cancelled = action->run_status == WF_RUN_CANCELLED;
+	WfRunOutcome *outcome;
+	MemoryContext old = MemoryContextSwitchTo(r->context);
 	bool		deferred;
 	int			i;
 
 	wf_recovery_end_children(s, r->run_id, r->stopped_by, r->stop_reason);
-	describe_end(r, action, &outcome);
-	deferred = wf_driver_defer_end(r, &outcome);
-	if (!deferred)
-		r->outcome = &outcome;
+	r->outcome = outcome = palloc0(sizeof(WfRunOutcome));
+	describe_end(r, action, outcome);
+	deferred = wf_driver_defer_end(r);
+	MemoryContextSwitchTo(old);
 	for (i = 0; i < r->plan->nconnections; i++)
 	{
 		if (!wf_driver_branch_keeps(r, r->slots[i]))
 			wf_driver_release_session(s, r, r->slots[i]);
 		r->slots[i] = -1;
 	}
-	if (r->parent != NULL)
+	if (r->parent != NULL && action->run_status == WF_RUN_CANCELLED)
 		wf_driver_step_ended(s, r->parent, r->run.parent_step, status,
-							 cancelled ? ERRCODE_QUERY_CANCELED :
-							 outcome.sqlstate,
-							 cancelled ? NULL : outcome.error_path,
-							 cancelled ? WF_CHILD_CANCELLED : outcome.message);
+							 ERRCODE_QUERY_CANCELED, NULL,
+							 wf_history_cancelled_message(r->stopped_by,
+														  r->stop_reason));
+	else if (r->parent != NULL)
+		wf_driver_step_ended(s, r->parent, r->run.parent_step, status,
+							 outcome->sqlstate, outcome->error_path,
+							 outcome->message);
 	if (!deferred)
 		wf_driver_write_end(s, r);
 }

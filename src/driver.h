@@ -60,7 +60,7 @@ struct WfDrivenRun
 	int			level;			/* 1: not a child */
 	WfDrivenTransaction *transaction;	/* NULL: its package uses none */
 	bool		inherits;		/* which is a run's above it */
-	WfRunOutcome *outcome;		/* an heir that has ended; else NULL */
+	WfRunOutcome *outcome;		/* it has ended; NULL: not yet */
 	WfRecord   *record;			/* NULL: nothing is on record */
 	Jsonb	   *variables;
 	dsa_pointer shared_variables;
@@ -77,7 +77,11 @@ struct WfDrivenRun
 	int			own_sessions;
 	int			used;			/* own ones, and those drawn by children */
 
-	List	   *backlog;		/* WfAction: there was no free entry */
+	int			unread;			/* attempts on record, or with an open child,
+								 * that the machine has not asked for yet */
+	bool		pause_then;		/* when they are read */
+	List	   *backlog;		/* WfAction: there was no free entry, or they
+								 * follow what is on record */
 	bool		stopping;
 	bool		parent_stops;
 	bool		force;
@@ -125,6 +129,9 @@ extern void wf_driver_write_and_end_step(WfScheduler *s, WfDrivenRun *r,
 										 int32 step, WfStepStatus status,
 										 int sqlstate, const char *message);
 
+/* The attempt of a step that was asked for last has not begun, and will not. */
+extern void wf_driver_not_begun(WfScheduler *s, WfDrivenRun *r, int32 step);
+
 /* The run's machine may have something to do. */
 extern void wf_driver_mark_dirty(WfScheduler *s, WfDrivenRun *r);
 
@@ -140,14 +147,16 @@ extern void wf_driver_enter_transaction(WfScheduler *s, WfDrivenRun *r,
 										const WfAction *action);
 extern bool wf_driver_fill_branch(WfDrivenRun *r, WfEntry *e, int *slot);
 extern int	wf_driver_query_slot(WfDrivenRun *r, const WfAction *action);
+extern void wf_driver_note_branch(WfDrivenRun *r, const WfEntry *e);
 extern void wf_driver_take_pending(WfScheduler *s, WfDrivenRun *r,
 								   WfEntry *e);
 extern void wf_driver_write_outcome(WfDrivenRun *r,
 									const WfStepOutcome *outcome);
-extern bool wf_driver_defer_end(WfDrivenRun *r, const WfRunOutcome *outcome);
+extern bool wf_driver_defer_end(WfDrivenRun *r);
 extern bool wf_driver_branch_keeps(WfDrivenRun *r, int slot);
 extern void wf_driver_note_cause(WfDrivenRun *r, int32 step,
 								 const char *message);
+extern bool wf_driver_end_from_record(WfScheduler *s, WfDrivenRun *r);
 extern void wf_driver_end_transaction(WfScheduler *s, WfDrivenRun *r,
 									  const WfAction *action);
 extern void wf_driver_cancel_commit(WfScheduler *s, WfDrivenRun *r);
@@ -162,14 +171,34 @@ extern void wf_driver_start_child(WfScheduler *s, WfDrivenRun *r,
 extern void wf_driver_cancel_step(WfScheduler *s, WfDrivenRun *r,
 								  const WfAction *action);
 
-/* End the child that a package step was about to go on with, and the step;
- * false if there is none. */
-extern bool wf_driver_end_open_child(WfScheduler *s, WfDrivenRun *r,
-									 const WfAction *action);
+/* The child run that a package step is about to go on with; false if there is
+ * none. */
+extern bool wf_driver_open_child(WfScheduler *s, const WfDrivenRun *r,
+								 int32 step, int32 attempt, WfRun *child);
+/* The number of those of a run. */
+extern int	wf_driver_count_open_children(WfScheduler *s, int64 run_id);
+/* It is in hand, or has ended. */
+extern void wf_driver_forget_open_child(WfScheduler *s, const WfRun *child);
+
+/* A package step does not wait for sessions any more. */
+extern void wf_driver_stop_waiting(WfScheduler *s, const WfDrivenRun *r,
+								   int32 step);
+
+/* Does a child run of a package step, with this plan, inherit (R50)? */
+extern bool wf_driver_inherits(const WfDrivenRun *r, int32 step,
+							   const WfPlan *plan);
+
+/* Reserve sessions for a child whether they are there or not. */
+extern void wf_driver_draw_sessions(WfScheduler *s, WfDrivenRun *r,
+									int32 step, const WfPlan *plan);
 
 /* The child of a package step holds no session any more. */
 extern void wf_driver_give_back_sessions(WfScheduler *s, WfDrivenRun *r,
 										 int32 step);
+
+/* Event: the time-out of a package step is due. */
+extern void wf_driver_child_timeout(WfScheduler *s, WfDrivenRun *r,
+									const WfTimer *timer);
 
 /* Children that wait for sessions may find them now. */
 extern void wf_driver_retry_waiting(WfScheduler *s);

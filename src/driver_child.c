@@ -39,7 +39,6 @@ typedef struct WaitingChild
 	int64		run_id;			/* of the parent */
 	int32		step;
 	int32		attempt;
-	int32		transaction;
 } WaitingChild;
 
 static int	bound_of(const WfPlan *plan, int level, bool inherits);
@@ -58,11 +57,9 @@ static bool draw_sessions(WfScheduler *s, WfDrivenRun *r, int32 step,
 static void make_child_run(WfDrivenRun *r, const WfAction *action,
 						   const WfPackageRow *package, const WfPlan *plan,
 						   WfRun *child);
-static bool adopt_child(WfScheduler *s, WfDrivenRun *r, const WfAction *action,
-						WfRun *child);
-static void forget_open_child(WfScheduler *s, const WfRun *child);
 static void hand_out_child(WfScheduler *s, WfDrivenRun *r, const WfRun *child,
 						   bool replay, bool inherits);
+static void set_timeout(WfScheduler *s, WfDrivenRun *r, const WfRun *child);
 
 /* See scheduler.h. */
 int
@@ -133,7 +130,8 @@ wf_driver_start_child(WfScheduler *s, WfDrivenRun *r, const WfAction *action)
 	int			sqlstate;
 	char	   *message;
 	bool		inherits;
-	bool		adopted = adopt_child(s, r, action, &child);
+	bool		adopted = wf_driver_open_child(s, r, action->step,
+										   action->attempt, &child);
 
 	if (!adopted &&
 		!may_start_child(r, r->plan->steps[action->step].command, &package,
@@ -165,7 +163,7 @@ wf_driver_start_child(WfScheduler *s, WfDrivenRun *r, const WfAction *action)
 									 message);
 		return;
 	}
-	inherits = action->transaction != 0 && plan->use_transactions;
+	inherits = wf_driver_inherits(r, action->step, plan);
 	if (!adopted && inherits && package.owner != r->run.owner)
 	{
 		wf_driver_write_and_end_step(s, r, action->step, WF_STEP_FAILED,
@@ -186,7 +184,7 @@ wf_driver_start_child(WfScheduler *s, WfDrivenRun *r, const WfAction *action)
 										 message);
 			return;
 		}
-		forget_open_child(s, &child);
+		wf_driver_forget_open_child(s, &child);
 		wf_scheduler_end_unstarted(s, &child, WF_RUN_FAILED,
 								   ERRCODE_CONFIGURATION_LIMIT_EXCEEDED,
 								   message, InvalidOid, NULL, false);
@@ -201,10 +199,18 @@ wf_driver_start_child(WfScheduler *s, WfDrivenRun *r, const WfAction *action)
 		return;
 	}
 	if (adopted)
-		forget_open_child(s, &child);
+		wf_driver_forget_open_child(s, &child);
 	else
 		make_child_run(r, action, &package, plan, &child);
 	hand_out_child(s, r, &child, adopted, inherits);
+}
+
+/* See driver.h. */
+bool
+wf_driver_inherits(const WfDrivenRun *r, int32 step, const WfPlan *plan)
+{
+	return plan->use_transactions &&
+		wf_machine_step_transaction(r->machine, step) != 0;
 }
 
 /* What a child gets of variables. */
@@ -242,7 +248,6 @@ wait_for_child(WfScheduler *s, WfDrivenRun *r, const WfAction *action)
 	waiting->run_id = r->run_id;
 	waiting->step = action->step;
 	waiting->attempt = action->attempt;
-	waiting->transaction = action->transaction;
 	s->waiting = lappend(s->waiting, waiting);
 	MemoryContextSwitchTo(old);
 }
@@ -261,12 +266,15 @@ wf_driver_variables_done(WfScheduler *s, int entry)
 
 	if (r == NULL)
 		return;
-	action.transaction = wf_machine_step_transaction(r->machine, e->step);
 	wf_area_get_error(s->area, e->error, &path, &message);
-	if (e->status != WF_STEP_SUCCEEDED || r->stopping)
+	if (e->cancel || wf_machine_paused(r->machine))
 	{
-		wf_driver_write_and_end_step(s, r, e->step, r->stopping ?
-									 WF_STEP_CANCELLED : WF_STEP_FAILED,
+		wf_driver_not_begun(s, r, e->step);
+		return;
+	}
+	if (e->status != WF_STEP_SUCCEEDED)
+	{
+		wf_driver_write_and_end_step(s, r, e->step, WF_STEP_FAILED,
 									 e->sqlstate, message);
 		return;
 	}
@@ -333,6 +341,23 @@ draw_sessions(WfScheduler *s, WfDrivenRun *r, int32 step, int need)
 	return true;
 }
 
+/* See driver.h.  What is being stopped waits for nobody. */
+void
+wf_driver_draw_sessions(WfScheduler *s, WfDrivenRun *r, int32 step,
+						const WfPlan *plan)
+{
+	int			need = Min(bound_of(plan, r->level + 1,
+									wf_driver_inherits(r, step, plan)),
+						   wf_max_workers);
+
+	if (draw_sessions(s, r, step, need))
+		return;
+	r->sessions[step].added = r->sessions[step].drawn = need;
+	s->reserved += need;
+	r->reserved += need;
+	r->used += need;
+}
+
 void
 wf_driver_give_back_sessions(WfScheduler *s, WfDrivenRun *r, int32 step)
 {
@@ -365,37 +390,34 @@ make_child_run(WfDrivenRun *r, const WfAction *action,
 	wf_history_insert_run(child);
 }
 
-/* A child run that was started before and is still open goes on. */
-static bool
-adopt_child(WfScheduler *s, WfDrivenRun *r, const WfAction *action,
-			WfRun *child)
+/* See driver.h.  One that was started before and is still open goes on. */
+bool
+wf_driver_open_child(WfScheduler *s, const WfDrivenRun *r, int32 step,
+					 int32 attempt, WfRun *child)
 {
-	WfOpenChild key = {r->run_id, action->step, action->attempt, 0};
+	WfOpenChild key = {r->run_id, step, attempt, 0};
 	WfOpenChild *found = hash_search(s->children, &key, HASH_FIND, NULL);
 
 	return found != NULL && wf_history_read_run(found->run_id, child);
 }
 
 /* See driver.h. */
-bool
-wf_driver_end_open_child(WfScheduler *s, WfDrivenRun *r,
-						 const WfAction *action)
+int
+wf_driver_count_open_children(WfScheduler *s, int64 run_id)
 {
-	WfRun		child;
+	HASH_SEQ_STATUS status;
+	WfOpenChild *child;
+	int			n = 0;
 
-	if (!adopt_child(s, r, action, &child))
-		return false;
-	forget_open_child(s, &child);
-	wf_scheduler_end_unstarted(s, &child, WF_RUN_CANCELLED, 0, NULL,
-							   r->stopped_by, r->stop_reason, true);
-	wf_driver_step_ended(s, r, action->step, WF_STEP_CANCELLED,
-						 ERRCODE_QUERY_CANCELED, NULL, NULL);
-	return true;
+	hash_seq_init(&status, s->children);
+	while ((child = hash_seq_search(&status)) != NULL)
+		n += child->parent_run_id == run_id;
+	return n;
 }
 
-/* The child is in hand, or has ended. */
-static void
-forget_open_child(WfScheduler *s, const WfRun *child)
+/* See driver.h. */
+void
+wf_driver_forget_open_child(WfScheduler *s, const WfRun *child)
 {
 	WfOpenChild key = {child->parent_run_id, child->parent_step,
 	child->parent_attempt, 0};
@@ -410,8 +432,11 @@ hand_out_child(WfScheduler *s, WfDrivenRun *r, const WfRun *child,
 {
 	const WfPlan *plan = wf_plan_get(child->package_id, child->version);
 	int			entry = -1;
+	Oid			stopped_by;
+	const char *reason;
 
-	if (plan->inline_run && !inherits)
+	if (plan->inline_run && !inherits &&
+		!wf_history_read_stop(child->run_id, &stopped_by, &reason))
 		entry = wf_entry_alloc(s->database, true);
 	LWLockAcquire(&r->live->lock, LW_EXCLUSIVE);
 	r->steps[child->parent_step].entry = entry;
@@ -419,6 +444,7 @@ hand_out_child(WfScheduler *s, WfDrivenRun *r, const WfRun *child,
 	r->steps[child->parent_step].started_at = child->requested_at;
 	LWLockRelease(&r->live->lock);
 	s->highest = Max(s->highest, child->run_id);
+	set_timeout(s, r, child);
 	if (entry >= 0)
 	{
 		WfEntry    *e = &s->database->entries[entry];
@@ -437,7 +463,39 @@ hand_out_child(WfScheduler *s, WfDrivenRun *r, const WfRun *child,
 	}
 	else
 		wf_driver_begin(s, child, replay,
-						r->sessions[child->parent_step].drawn, inherits);
+						r->sessions[child->parent_step].drawn, inherits,
+						false);
+}
+
+/* The time of a package step counts from the begin of its child run. */
+static void
+set_timeout(WfScheduler *s, WfDrivenRun *r, const WfRun *child)
+{
+	int64		timeout_ms = r->plan->steps[child->parent_step].timeout_ms;
+	WfTimer		timer = {.kind = WF_TIMER_CHILD_TIMEOUT, .run_id = r->run_id,
+	.step = child->parent_step, .attempt = child->parent_attempt};
+
+	if (timeout_ms == 0)
+		return;
+	timer.at = TimestampTzPlusMilliseconds(child->requested_at, timeout_ms);
+	wf_timers_add(&s->timers, &timer);
+}
+
+/* See driver.h. */
+void
+wf_driver_stop_waiting(WfScheduler *s, const WfDrivenRun *r, int32 step)
+{
+	ListCell   *lc;
+
+	foreach(lc, s->waiting)
+	{
+		WaitingChild *w = lfirst(lc);
+
+		if (w->run_id != r->run_id || w->step != step)
+			continue;
+		s->waiting = foreach_delete_current(s->waiting, lc);
+		pfree(w);
+	}
 }
 
 /* Children that wait for sessions may find them now. */
@@ -456,10 +514,13 @@ wf_driver_retry_waiting(WfScheduler *s)
 		WaitingChild *w = lfirst(lc);
 		WfDrivenRun *r = wf_driver_find(s, w->run_id);
 		WfAction	action = {.type = WF_ACT_CHILD, .step = w->step,
-		.attempt = w->attempt, .transaction = w->transaction};
+		.attempt = w->attempt};
 
-		if (r != NULL &&
-			wf_machine_step_status(r->machine, w->step) == WF_STEP_RUNNING)
+		if (r != NULL && wf_machine_paused(r->machine))
+			wait_for_child(s, r, &action);
+		else if (r != NULL &&
+				 wf_machine_step_status(r->machine, w->step) ==
+				 WF_STEP_RUNNING)
 			wf_driver_start_child(s, r, &action);
 		pfree(w);
 	}

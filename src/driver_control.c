@@ -27,35 +27,52 @@
 #include "scheduler.h"
 #include "variables.h"
 
+static void pause_child(WfScheduler *s, WfDrivenRun *r, int32 step,
+						bool pause);
+static void take_back_step(WfScheduler *s, WfDrivenRun *r, int32 step);
 static void terminate_workers(WfScheduler *s, WfDrivenRun *r);
-static void cancel_child(WfScheduler *s, WfDrivenRun *r, int32 step);
+static bool withdraw(WfScheduler *s, WfDrivenRun *r, int32 step);
+static void cancel_condition(WfScheduler *s, WfDrivenRun *r, int32 step);
+static void forget_backlog(WfDrivenRun *r, int32 step);
+static void cancel_child(WfScheduler *s, WfDrivenRun *r, int32 step,
+						 Oid stopped_by, const char *reason,
+						 bool parent_stops);
+static bool has_begun(WfScheduler *s, int64 run_id);
 
 /* See scheduler.h. */
 void
-wf_driver_take_over(WfScheduler *s, int64 run_id)
+wf_driver_take_over(WfScheduler *s, int64 run_id, bool pause)
 {
 	WfDrivenRun *parent;
 	WfRun		run;
+	const WfPlan *plan;
 	int			sessions;
 
 	wf_scheduler_begin(s);
 	if (!wf_history_read_run(run_id, &run))
 		elog(ERROR, "run " INT64_FORMAT " is not there", run_id);
+	plan = wf_plan_get(run.package_id, run.version);
 	parent = wf_driver_find(s, run.parent_run_id);
 	if (parent == NULL)
 	{
-		sessions = Min(wf_driver_bound(wf_plan_get(run.package_id,
-												   run.version)),
-					   wf_max_workers);
+		sessions = Min(wf_driver_bound(plan), wf_max_workers);
 		s->reserved += sessions;
 	}
 	else
 	{
+		if (parent->sessions[run.parent_step].drawn == 0)
+			wf_driver_draw_sessions(s, parent, run.parent_step, plan);
 		sessions = parent->sessions[run.parent_step].drawn;
+		LWLockAcquire(&parent->live->lock, LW_EXCLUSIVE);
 		parent->steps[run.parent_step].entry = -1;
+		parent->steps[run.parent_step].child_run_id = run_id;
+		parent->steps[run.parent_step].started_at = run.requested_at;
+		LWLockRelease(&parent->live->lock);
 	}
-	wf_driver_begin(s, &run, true, sessions, false);
-	wf_driver_pause(s, wf_driver_find(s, run_id), true);
+	wf_driver_begin(s, &run, true, sessions, parent != NULL &&
+					wf_driver_inherits(parent, run.parent_step, plan), pause);
+	if (pause)
+		wf_driver_pause(s, wf_driver_find(s, run_id), true);
 }
 
 /* See scheduler.h.  A run that one worker carried out uses one connection. */
@@ -91,16 +108,38 @@ wf_driver_pause(WfScheduler *s, WfDrivenRun *r, bool pause)
 	wf_driver_mark_dirty(s, r);
 	for (i = 0; i < r->plan->nsteps; i++)
 	{
-		WfDrivenRun *child;
-
-		if (r->steps[i].child_run_id == 0)
-			continue;
-		child = wf_driver_find(s, r->steps[i].child_run_id);
-		if (child != NULL)
-			wf_driver_pause(s, child, pause);
-		else if (r->steps[i].entry >= 0)
-			wf_entry_pause(s->database, r->steps[i].entry, pause);
+		if (r->steps[i].child_run_id != 0)
+			pause_child(s, r, i, pause);
+		else if (wf_machine_paused(r->machine))
+			take_back_step(s, r, i);
 	}
+}
+
+static void
+pause_child(WfScheduler *s, WfDrivenRun *r, int32 step, bool pause)
+{
+	WfDrivenRun *child = wf_driver_find(s, r->steps[step].child_run_id);
+
+	if (child != NULL)
+		wf_driver_pause(s, child, pause);
+	else if (r->steps[step].entry >= 0)
+		wf_entry_pause(s->database, r->steps[step].entry, pause);
+}
+
+/* In a pause, a step that nobody has begun is not begun; one whose child run
+ * goes on has been. */
+static void
+take_back_step(WfScheduler *s, WfDrivenRun *r, int32 step)
+{
+	WfRun		child;
+
+	if (wf_machine_step_status(r->machine, step) == WF_STEP_RUNNING &&
+		!wf_machine_awaits_retry(r->machine, step) &&
+		!wf_driver_open_child(s, r, step,
+							  wf_machine_step_attempt(r->machine, step),
+							  &child) &&
+		withdraw(s, r, step))
+		wf_driver_not_begun(s, r, step);
 }
 
 /* Stop a run. */
@@ -120,6 +159,7 @@ wf_driver_stop(WfScheduler *s, WfDrivenRun *r, Oid stopped_by,
 	r->stopped_by = stopped_by;
 	if (reason != NULL)
 		r->stop_reason = MemoryContextStrdup(r->context, reason);
+	wf_driver_record_stop(s, r->run_id, stopped_by, reason);
 	LWLockAcquire(&r->live->lock, LW_EXCLUSIVE);
 	wf_machine_stop(r->machine);
 	LWLockRelease(&r->live->lock);
@@ -143,46 +183,93 @@ terminate_workers(WfScheduler *s, WfDrivenRun *r)
 	}
 }
 
-/* Cancel an attempt in progress. */
+/* See scheduler.h. */
+void
+wf_driver_record_stop(WfScheduler *s, int64 run_id, Oid stopped_by,
+					  const char *reason)
+{
+	Oid			first_by;
+	const char *first_reason;
+
+	wf_scheduler_begin(s);
+	if (!wf_history_read_stop(run_id, &first_by, &first_reason))
+		wf_history_insert_command(run_id, WF_ASKED_STOP, stopped_by, reason);
+}
+
+/* Cancel an attempt in progress, or the evaluation of a condition. */
 void
 wf_driver_cancel_step(WfScheduler *s, WfDrivenRun *r, const WfAction *action)
 {
-	WfLiveStep *step = &r->steps[action->step];
-	int			entry = step->entry;
+	int32		step = action->step;
+	WfRun		child;
 
-	if (step->child_run_id != 0)
+	if (r->steps[step].child_run_id != 0)
+		cancel_child(s, r, step, r->stopped_by, r->stop_reason, true);
+	else if (action->attempt == 0)
+		cancel_condition(s, r, step);
+	else if (!withdraw(s, r, step))
+		(void) wf_entry_cancel(s->database, r->steps[step].entry, r->force);
+	else if (wf_driver_open_child(s, r, step, action->attempt, &child))
+		wf_driver_stop_idle(s, &child, r->stopped_by, r->stop_reason, true);
+	else
+		wf_driver_not_begun(s, r, step);
+}
+
+/* See to it that nobody begins an attempt; false if somebody has. */
+static bool
+withdraw(WfScheduler *s, WfDrivenRun *r, int32 step)
+{
+	int			entry = r->steps[step].entry;
+
+	if (entry >= 0)
 	{
-		cancel_child(s, r, action->step);
-		return;
+		if (!wf_entry_withdraw(s->database, entry))
+			return false;		/* the worker will tell */
+		wf_reaper_free_entry(s, entry);
+		r->steps[step].entry = -1;
 	}
+	forget_backlog(r, step);
+	wf_driver_stop_waiting(s, r, step);
+	return true;
+}
+
+static void
+cancel_condition(WfScheduler *s, WfDrivenRun *r, int32 step)
+{
+	int			entry = r->steps[step].entry;
+
 	if (entry >= 0 && !wf_entry_cancel(s->database, entry, r->force))
-		return;					/* the worker will tell */
+		return;
 	if (entry >= 0)
 		wf_reaper_free_entry(s, entry);
-	else
+	forget_backlog(r, step);
+	LWLockAcquire(&r->live->lock, LW_EXCLUSIVE);
+	r->steps[step].entry = -1;
+	wf_machine_condition(r->machine, step, WF_CONDITION_NULL, 0);
+	LWLockRelease(&r->live->lock);
+}
+
+/* What is kept of a step's actions is not carried out any more. */
+static void
+forget_backlog(WfDrivenRun *r, int32 step)
+{
+	ListCell   *lc;
+
+	foreach(lc, r->backlog)
 	{
-		/* it waits for a free entry, or for sessions */
-		list_free_deep(r->backlog);
-		r->backlog = NIL;
+		WfAction   *action = lfirst(lc);
+
+		if (action->step != step)
+			continue;
+		r->backlog = foreach_delete_current(r->backlog, lc);
+		pfree(action);
 	}
-	if (action->attempt == 0)
-	{
-		step->entry = -1;
-		LWLockAcquire(&r->live->lock, LW_EXCLUSIVE);
-		wf_machine_condition(r->machine, action->step, WF_CONDITION_NULL, 0);
-		LWLockRelease(&r->live->lock);
-		return;
-	}
-	if (wf_driver_end_open_child(s, r, action))
-		return;
-	wf_driver_write_and_end_step(s, r, action->step, WF_STEP_CANCELLED,
-					   ERRCODE_QUERY_CANCELED,
-					   "the run was stopped before the step began");
 }
 
 /* Stop the child run of a package step. */
 static void
-cancel_child(WfScheduler *s, WfDrivenRun *r, int32 step)
+cancel_child(WfScheduler *s, WfDrivenRun *r, int32 step, Oid stopped_by,
+			 const char *reason, bool parent_stops)
 {
 	int64		run_id = r->steps[step].child_run_id;
 	int			entry = r->steps[step].entry;
@@ -192,23 +279,105 @@ cancel_child(WfScheduler *s, WfDrivenRun *r, int32 step)
 
 	if (driven != NULL)
 	{
-		wf_driver_stop(s, driven, r->stopped_by, r->stop_reason, r->force,
-					   true);
+		wf_driver_stop(s, driven, stopped_by, reason, r->force, parent_stops);
 		return;
 	}
 	if (entry < 0)
 		return;
 	e = &s->database->entries[entry];
-	e->parent_stops = true;
-	e->stopped_by = r->stopped_by;
-	e->stop_reason = wf_area_put_text(s->area, r->stop_reason);
+	if (!e->cancel)
+	{
+		e->parent_stops = parent_stops;
+		e->stopped_by = stopped_by;
+		e->stop_reason = wf_area_put_text(s->area, reason);
+	}
 	if (!wf_entry_cancel(s->database, entry, r->force))
+	{
+		wf_driver_record_stop(s, run_id, stopped_by, reason);
 		return;
-	wf_area_free(s->area, &e->stop_reason);
-	wf_entry_free(s->database, entry);
+	}
+	wf_reaper_free_entry(s, entry);
 	if (!wf_history_read_run(run_id, &child))
 		elog(ERROR, "run " INT64_FORMAT " is not there", run_id);
-	wf_scheduler_end_unstarted(s, &child, WF_RUN_CANCELLED, 0, NULL,
-							   r->stopped_by, r->stop_reason, true);
-	wf_driver_step_ended(s, r, step, WF_STEP_CANCELLED, 0, NULL, NULL);
+	wf_driver_stop_idle(s, &child, stopped_by, reason, parent_stops);
+}
+
+/* Its child run is stopped, and so the step fails. */
+void
+wf_driver_child_timeout(WfScheduler *s, WfDrivenRun *r, const WfTimer *timer)
+{
+	if (r->steps[timer->step].child_run_id == 0 ||
+		wf_machine_step_attempt(r->machine, timer->step) != timer->attempt)
+		return;
+	wf_scheduler_begin(s);
+	cancel_child(s, r, timer->step, InvalidOid, WF_STEP_TIMED_OUT, false);
+}
+
+/*
+ * wf_driver_stop_idle
+ *		Stop a run that nobody is at.  It ends at once if nothing of it was
+ *		executed; else it is driven from here, for its `finally` steps.
+ */
+void
+wf_driver_stop_idle(WfScheduler *s, const WfRun *run, Oid stopped_by,
+					const char *reason, bool parent_stops)
+{
+	wf_scheduler_begin(s);
+	if (run->parent_run_id != 0)
+		wf_driver_forget_open_child(s, run);
+	if (has_begun(s, run->run_id))
+	{
+		wf_driver_take_over(s, run->run_id, false);
+		wf_driver_stop(s, wf_driver_find(s, run->run_id), stopped_by, reason,
+					   false, parent_stops);
+		return;
+	}
+	wf_scheduler_end_unstarted(s, run, WF_RUN_CANCELLED, 0, NULL, stopped_by,
+							   reason, parent_stops);
+	if (run->parent_run_id != 0)
+		wf_driver_child_ended(s, run->parent_run_id, run->parent_step,
+							  wf_history_step_status(WF_RUN_CANCELLED,
+													 parent_stops),
+							  ERRCODE_QUERY_CANCELED, NULL,
+							  wf_history_cancelled_message(stopped_by,
+														   reason));
+}
+
+/* Whether a step of a run has ended, or a child run of it has begun. */
+static bool
+has_begun(WfScheduler *s, int64 run_id)
+{
+	return wf_history_read_record(run_id)->n > 0 ||
+		wf_driver_count_open_children(s, run_id) > 0;
+}
+
+/* See scheduler.h. */
+bool
+wf_driver_stop_open_child(WfScheduler *s, int64 run_id, Oid stopped_by,
+						  const char *reason)
+{
+	HASH_SEQ_STATUS status;
+	WfOpenChild *open;
+	WfDrivenRun *parent;
+	WfRun		child;
+
+	hash_seq_init(&status, s->children);
+	while ((open = hash_seq_search(&status)) != NULL && open->run_id != run_id)
+		;
+	if (open == NULL)
+		return false;
+	hash_seq_term(&status);
+	if (!wf_history_read_run(run_id, &child))
+		elog(ERROR, "run " INT64_FORMAT " is not there", run_id);
+	parent = wf_driver_find(s, child.parent_run_id);
+	if (parent == NULL && has_begun(s, run_id))
+	{
+		/* it ends when its parent goes on */
+		wf_driver_record_stop(s, run_id, stopped_by, reason);
+		return true;
+	}
+	if (parent != NULL)
+		(void) withdraw(s, parent, child.parent_step);
+	wf_driver_stop_idle(s, &child, stopped_by, reason, false);
+	return true;
 }

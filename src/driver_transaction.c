@@ -37,7 +37,6 @@
 static bool is_open(const WfDrivenTransaction *t);
 static void open_transaction(WfDrivenTransaction *t, int32 number);
 static void show_transaction(WfDrivenTransaction *t);
-static bool end_from_record(WfScheduler *s, WfDrivenTransaction *t);
 static void finish(WfScheduler *s, WfDrivenTransaction *t, bool committed,
 				   int sqlstate, const char *message);
 static void note_failed_commit(WfDrivenTransaction *t, int sqlstate,
@@ -171,11 +170,24 @@ int
 wf_driver_query_slot(WfDrivenRun *r, const WfAction *action)
 {
 	WfDrivenTransaction *t = r->transaction;
+	int32		number = action->transaction != 0 ? action->transaction :
+		wf_machine_step_transaction(r->machine, action->step);
 
-	if (action->transaction == 0 || t->number != action->transaction ||
-		t->branch_gone)
+	if (number == 0 || t->number != number || t->branch_gone)
 		return -1;
 	return t->branch;
+}
+
+/* The worker that has had a step of the branch is the branch from then on. */
+void
+wf_driver_note_branch(WfDrivenRun *r, const WfEntry *e)
+{
+	WfDrivenTransaction *t = r->transaction;
+
+	if (!e->in_branch || e->slot < 0 || t->branch >= 0)
+		return;
+	t->branch = e->slot;
+	t->branch_own = e->bind && r->plan->steps[e->step].connection < 0;
 }
 
 /* A step has worked in the branch. */
@@ -184,14 +196,8 @@ wf_driver_take_pending(WfScheduler *s, WfDrivenRun *r, WfEntry *e)
 {
 	WfDrivenTransaction *t = r->transaction;
 
-	if (!e->in_branch || e->kind != WF_ENTRY_STEP)
+	if (!e->in_branch)
 		return;
-	if (e->slot >= 0 && t->branch < 0)
-	{
-		t->branch = e->slot;
-		t->branch_own = e->bind &&
-			r->plan->steps[e->step].connection < 0;
-	}
 	t->steps++;
 	if (DsaPointerIsValid(e->pending))
 	{
@@ -236,7 +242,7 @@ wf_driver_write_outcome(WfDrivenRun *r, const WfStepOutcome *outcome)
  *		written when that has ended; else false.
  */
 bool
-wf_driver_defer_end(WfDrivenRun *r, const WfRunOutcome *outcome)
+wf_driver_defer_end(WfDrivenRun *r)
 {
 	WfDrivenTransaction *t = r->transaction;
 	MemoryContext old;
@@ -246,13 +252,7 @@ wf_driver_defer_end(WfDrivenRun *r, const WfRunOutcome *outcome)
 	t->heirs = list_delete_ptr(t->heirs, r);
 	if (!is_open(t))
 		return false;
-	old = MemoryContextSwitchTo(r->context);
-	r->outcome = palloc(sizeof(WfRunOutcome));
-	*r->outcome = *outcome;
-	r->outcome->error_path = outcome->error_path ?
-		pstrdup(outcome->error_path) : NULL;
-	r->outcome->message = outcome->message ? pstrdup(outcome->message) : NULL;
-	MemoryContextSwitchTo(t->context);
+	old = MemoryContextSwitchTo(t->context);
 	t->ended = lappend(t->ended, r);
 	MemoryContextSwitchTo(old);
 	return true;
@@ -300,8 +300,8 @@ wf_driver_end_transaction(WfScheduler *s, WfDrivenRun *r,
 	WfEntry    *e;
 
 	Assert(t->owner == r && t->number == action->transaction);
-	if (end_from_record(s, t) || t->branch_gone)
-		return;					/* done, or it is judged first */
+	if (t->branch_gone)
+		return;					/* that is judged first */
 	if (t->branch < 0)
 	{
 		wf_scheduler_begin(s);
@@ -329,10 +329,12 @@ wf_driver_end_transaction(WfScheduler *s, WfDrivenRun *r,
 	wf_scheduler_hand_out(s, t->end_entry, WF_READY_GOING, t->branch);
 }
 
-/* After a restart: a transaction whose end is on record. */
-static bool
-end_from_record(WfScheduler *s, WfDrivenTransaction *t)
+/* Answer COMMIT and ROLLBACK from the record, if that has the answer. */
+bool
+wf_driver_end_from_record(WfScheduler *s, WfDrivenRun *r)
 {
+	WfDrivenTransaction *t = r->transaction;
+
 	if (!t->on_record || t->branch >= 0 ||
 		DsaPointerIsValid(t->first_pending))
 		return false;

@@ -123,7 +123,8 @@ enum
 	RC_REQUESTED_BY,
 	RC_REQUESTED_AT,
 	RC_COMMAND,
-	RC_NCOLUMNS = RC_COMMAND
+	RC_REASON,
+	RC_NCOLUMNS = RC_REASON
 };
 
 /* Columns of workflow.horizon. */
@@ -221,7 +222,8 @@ wf_history_insert_run(const WfRun *run)
 
 /* Record what was asked of a run. */
 void
-wf_history_insert_command(int64 run_id, char command, Oid role)
+wf_history_insert_command(int64 run_id, char command, Oid role,
+						  const char *reason)
 {
 	Datum		values[RC_NCOLUMNS];
 	bool		nulls[RC_NCOLUMNS] = {0};
@@ -230,6 +232,7 @@ wf_history_insert_command(int64 run_id, char command, Oid role)
 	values[RC_REQUESTED_BY - 1] = ObjectIdGetDatum(role);
 	values[RC_REQUESTED_AT - 1] = TimestampTzGetDatum(GetCurrentTimestamp());
 	values[RC_COMMAND - 1] = CharGetDatum(command);
+	set_text(values, nulls, RC_REASON, reason);
 	insert_row(WF_TABLE_RUN_COMMAND, values, nulls);
 }
 
@@ -261,6 +264,31 @@ wf_history_last_command(int64 run_id, TransactionId *xid)
 	index_close(index, NoLock);
 	table_close(rel, NoLock);
 	return command;
+}
+
+/* Whether somebody asked for the end of a run; who, and why. */
+bool
+wf_history_read_stop(int64 run_id, Oid *stopped_by, const char **reason)
+{
+	Relation	rel = table_open(wf_catalog_relid(WF_TABLE_RUN_COMMAND),
+								 AccessShareLock);
+	SysScanDesc scan = begin_scan_by_run(rel, WF_TABLE_RUN_COMMAND, run_id);
+	HeapTuple	tuple;
+	bool		found = false;
+
+	while (!found && HeapTupleIsValid(tuple = systable_getnext(scan)))
+	{
+		Datum		values[RC_NCOLUMNS];
+		bool		nulls[RC_NCOLUMNS];
+
+		heap_deform_tuple(tuple, RelationGetDescr(rel), values, nulls);
+		found = DatumGetChar(values[RC_COMMAND - 1]) == WF_ASKED_STOP;
+		*stopped_by = DatumGetObjectId(values[RC_REQUESTED_BY - 1]);
+		*reason = get_text(values, nulls, RC_REASON);
+	}
+	systable_endscan(scan);
+	table_close(rel, NoLock);
+	return found;
 }
 
 /* The run that was requested under a key. */
@@ -390,7 +418,8 @@ wf_history_end_run(const WfRun *run, const WfRunOutcome *outcome,
 	if (outcome->status == WF_RUN_CANCELLED)
 	{
 		step.sqlstate = ERRCODE_QUERY_CANCELED;
-		step.message = WF_CHILD_CANCELLED;
+		step.message = wf_history_cancelled_message(outcome->stopped_by,
+													outcome->stop_reason);
 	}
 	wf_history_insert_step_outcome(&step);
 }
@@ -412,6 +441,14 @@ wf_history_step_status(WfRunStatus status, bool parent_stops)
 		default:
 			return WF_STEP_FAILED;
 	}
+}
+
+/* Nobody stops a child run but the time-out of its step, which is the reason. */
+const char *
+wf_history_cancelled_message(Oid stopped_by, const char *stop_reason)
+{
+	return OidIsValid(stopped_by) || stop_reason == NULL ?
+		WF_CHILD_CANCELLED : stop_reason;
 }
 
 /* Record that an attempt has begun to commit parts of its work. */

@@ -100,6 +100,10 @@ typedef struct WfTransactionOutcome
 /* Message of a package step whose child run was stopped by itself (57014). */
 #define WF_CHILD_CANCELLED	"the child run was cancelled"
 
+/* Message of a step whose time-out is over (57014); reason of the stop of its
+ * child run. */
+#define WF_STEP_TIMED_OUT	"canceling step due to its timeout"
+
 extern int64 wf_history_next_run_id(void);
 extern void wf_history_insert_run(const WfRun *run);
 extern void wf_history_insert_run_outcome(const WfRunOutcome *outcome);
@@ -118,10 +122,17 @@ extern bool wf_history_read_transaction(int64 run_id, int32 number,
 /* What was asked of a run (codes as stored). */
 #define WF_ASKED_PAUSE	'p'
 #define WF_ASKED_RESUME	'r'
+#define WF_ASKED_STOP	's'
 
-extern void wf_history_insert_command(int64 run_id, char command, Oid role);
+extern void wf_history_insert_command(int64 run_id, char command, Oid role,
+									  const char *reason);
 /* The last one, or 0; *xid is the transaction that wrote it. */
 extern char wf_history_last_command(int64 run_id, TransactionId *xid);
+
+/* True if somebody asked for the end of a run; who (InvalidOid: its time-out),
+ * and why. */
+extern bool wf_history_read_stop(int64 run_id, Oid *stopped_by,
+								 const char **reason);
 
 /* The run that was requested under a key, or 0; and note a run for a key. */
 extern int64 wf_history_find_request_key(int64 package_id, const char *key);
@@ -165,6 +176,10 @@ extern void wf_history_end_run(const WfRun *run, const WfRunOutcome *outcome,
 /* The status of a package step whose child run ended like this. */
 extern WfStepStatus wf_history_step_status(WfRunStatus status,
 										   bool parent_stops);
+
+/* The message of that step, when the run was cancelled. */
+extern const char *wf_history_cancelled_message(Oid stopped_by,
+												const char *stop_reason);
 
 /* The newest outcome of a step that is on record; false if there is none. */
 extern bool wf_history_read_step_outcome(int64 run_id, int32 step,

@@ -76,6 +76,7 @@ typedef struct InlineRun
 	bool		in_transaction; /* the one that read the run is still open */
 	bool		session_used;	/* a step has been executed in it */
 	bool		stopping;
+	bool		held;			/* by a pause: `next` is nothing */
 
 	WfMachine  *machine;
 	void	   *saved_machine;
@@ -105,6 +106,7 @@ typedef struct InlineRun
 
 static MemoryContext run_context = NULL;
 
+static bool goes_on(InlineRun *r);
 static void begin(InlineRun *r);
 static void advance(InlineRun *r);
 static void answer_from_record(InlineRun *r, const WfStepOutcome *outcome);
@@ -128,13 +130,13 @@ static void advance_in_transaction(InlineRun *r);
 static char *why_rolled_back(const InlineRun *r);
 static void show_transaction(InlineRun *r);
 static void keep_nothing(const WfStepOutcome *outcome, void *arg);
-static WfStepOutcome cancelled_outcome(const InlineRun *r);
 static void write_transaction(InlineRun *r, bool committed, int sqlstate,
 							  const char *message);
 static void forget_transaction(InlineRun *r);
 static void save(InlineRun *r);
 static void restore(InlineRun *r);
 static void stop_if_asked(InlineRun *r);
+static void pause_if_asked(InlineRun *r);
 static void note_error(InlineRun *r, const WfStepOutcome *outcome);
 static void take_variables(InlineRun *r, Jsonb *variables);
 static Jsonb *all_set_variables(const InlineRun *r);
@@ -168,15 +170,39 @@ wf_inline_run(WfDatabase *database, WfEntry *entry)
 	if (r.record == NULL)
 		stop_if_asked(&r);		/* else what is on record comes first */
 	advance(&r);
-	while (r.next.type != WF_ACT_END &&
-		   (!entry->pause || entry->cancel || r.open.number != 0))
+	while (goes_on(&r))
 		carry_out_next(&r);
-	if (r.next.type != WF_ACT_END)
+	if (r.held || r.next.type != WF_ACT_END)
 		hand_back(&r);
 	else if (!r.end_written)
 		finish(&r);
 	publish(&r);
 	MemoryContextSwitchTo(TopMemoryContext);
+}
+
+/*
+ * goes_on
+ *		Is there something to carry out here?  A run that is paused is handed
+ *		back, but not in a transaction: then this waits for the end of the
+ *		pause.
+ */
+static bool
+goes_on(InlineRun *r)
+{
+	WfEntry    *entry = r->entry;
+
+	while (r->open.number != 0 && entry->pause && !entry->cancel &&
+		   (r->held || r->next.type == WF_ACT_EXECUTE))
+		wait_in_transaction(r);
+	if (r->open.number != 0 && r->held)
+	{
+		r->held = false;
+		stop_if_asked(r);
+		wf_machine_resume(r->machine);
+		advance(r);
+	}
+	return !r->held && r->next.type != WF_ACT_END &&
+		(!entry->pause || entry->cancel || r->open.number != 0);
 }
 
 /*
@@ -194,6 +220,7 @@ begin(InlineRun *r)
 	StartTransactionCommand();
 	r->in_transaction = true;
 	MemoryContextSwitchTo(old);
+	wf_session_check_role();
 	PushActiveSnapshot(GetCatalogSnapshot(wf_catalog_relid(WF_TABLE_RUN)));
 	if (!wf_history_read_run(r->entry->run_id, &r->run))
 		elog(ERROR, "run " INT64_FORMAT " is not there", r->entry->run_id);
@@ -219,7 +246,8 @@ begin(InlineRun *r)
 /*
  * advance
  *		Take actions out of the machine up to the next one that is to be
- *		carried out: `next` is then EXECUTE, COMMIT, ROLLBACK or END.
+ *		carried out: `next` is then EXECUTE, COMMIT, ROLLBACK or END.  In a
+ *		pause there may be none.
  */
 static void
 advance(InlineRun *r)
@@ -227,8 +255,13 @@ advance(InlineRun *r)
 	for (;;)
 	{
 		if (!wf_machine_next(r->machine, &r->next))
+		{
+			r->held = wf_machine_paused(r->machine);
+			if (r->held)
+				return;
 			elog(ERROR, "run " INT64_FORMAT " has nothing to do and no end",
 				 r->run.run_id);
+		}
 		switch (r->next.type)
 		{
 			case WF_ACT_RECORD:
@@ -313,6 +346,8 @@ answer_from_record(InlineRun *r, const WfStepOutcome *outcome)
 {
 	note_error(r, outcome);
 	take_variables(r, outcome->variables);
+	if (outcome->status == WF_STEP_CANCELLED)
+		stop_if_asked(r);		/* it was, when that was recorded */
 	wf_machine_step_ended(r->machine, outcome->step, outcome->status,
 						  outcome->sqlstate);
 }
@@ -423,41 +458,22 @@ write_success(const WfStepOutcome *outcome, void *arg)
 
 	wf_history_insert_step_outcome(outcome);
 	r->last_variables = outcome->variables;
+	pause_if_asked(r);
 	wf_machine_step_ended(r->machine, outcome->step, WF_STEP_SUCCEEDED, 0);
 	stop_if_asked(r);
 	advance(r);
 	write_passed(r);
-	if (r->next.type == WF_ACT_END)
+	if (!r->held && r->next.type == WF_ACT_END)
 		write_end(r);
 }
 
-/* The run was stopped before the step that is next began. */
-static WfStepOutcome
-cancelled_outcome(const InlineRun *r)
-{
-	WfStepOutcome outcome = {
-		.run_id = r->run.run_id,
-		.step = r->next.step,
-		.attempt = r->next.attempt,
-		.rows = -1,
-		.status = WF_STEP_CANCELLED,
-		.sqlstate = ERRCODE_QUERY_CANCELED,
-		.message = "the run was stopped before the step began"
-	};
-
-	return outcome;
-}
-
+/* The run was stopped before the step that is next began: it never starts. */
 static void
 cancel_next(InlineRun *r)
 {
-	WfStepOutcome outcome = cancelled_outcome(r);
-
-	if (r->in_transaction)
-		CommitTransactionCommand();
-	r->in_transaction = false;
-	MemoryContextSwitchTo(run_context);
-	record_failure(r, &outcome);
+	stop_if_asked(r);
+	wf_machine_not_begun(r->machine, r->next.step);
+	advance(r);
 }
 
 /* Record an attempt that did not succeed, and what follows from that. */
@@ -465,6 +481,7 @@ static void
 record_failure(InlineRun *r, WfStepOutcome *outcome)
 {
 	note_error(r, outcome);
+	pause_if_asked(r);
 	stop_if_asked(r);
 	wf_machine_step_ended(r->machine, outcome->step, outcome->status,
 						  outcome->sqlstate);
@@ -473,7 +490,7 @@ record_failure(InlineRun *r, WfStepOutcome *outcome)
 	wf_session_begin_own();
 	wf_history_insert_step_outcome(outcome);
 	write_passed(r);
-	if (r->next.type == WF_ACT_END)
+	if (!r->held && r->next.type == WF_ACT_END)
 		write_end(r);
 	wf_session_commit_own();
 	r->npassed = 0;
@@ -499,6 +516,7 @@ restore(InlineRun *r)
 	r->npassed = r->saved_npassed;
 	r->stopping = r->saved_stopping;
 	r->end_written = false;
+	r->held = false;
 }
 
 /*
@@ -555,13 +573,17 @@ execute_in_branch(InlineRun *r)
 	WfEntry    *entry = r->entry;
 	WfStepOutcome outcome;
 
+	if (entry->cancel)
+	{
+		cancel_next(r);
+		return;
+	}
 	enter_transaction(r);
 	show_transaction(r);
 	if (r->in_transaction)
 		CommitTransactionCommand();
 	r->in_transaction = false;
 	MemoryContextSwitchTo(run_context);
-	wait_in_transaction(r);
 	if (r->session_used && !wf_session_in_branch() &&
 		r->plan->steps[r->next.step].connection < 0)
 		wf_session_reset();
@@ -571,9 +593,7 @@ execute_in_branch(InlineRun *r)
 	entry->step_started_at = GetCurrentTimestamp();
 	entry->current_attempt = r->next.attempt;
 	entry->current_step = r->next.step;
-	if (entry->cancel)
-		outcome = cancelled_outcome(r);
-	else if (!wf_session_execute_in_branch(&r->call, r->plan->isolation,
+	if (!wf_session_execute_in_branch(&r->call, r->plan->isolation,
 										   keep_nothing, NULL, &outcome) &&
 			 entry->cancel && outcome.sqlstate == ERRCODE_QUERY_CANCELED)
 		outcome.status = WF_STEP_CANCELLED;
@@ -583,6 +603,7 @@ execute_in_branch(InlineRun *r)
 	note_error(r, &outcome);
 	if (outcome.status == WF_STEP_SUCCEEDED)
 		take_variables(r, outcome.variables);
+	pause_if_asked(r);
 	stop_if_asked(r);
 	wf_machine_step_ended(r->machine, outcome.step, outcome.status,
 						  outcome.sqlstate);
@@ -618,14 +639,11 @@ keep_outcome(InlineRun *r, const WfStepOutcome *outcome)
 static void
 wait_in_transaction(InlineRun *r)
 {
-	while (r->entry->pause && !r->entry->cancel)
-	{
-		wf_bgworker_show("paused");
-		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_EXIT_ON_PM_DEATH, -1,
-						 wf_wait_event("WorkflowPaused"));
-		ResetLatch(MyLatch);
-		(void) wf_bgworker_interrupts();
-	}
+	wf_bgworker_show("paused");
+	(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_EXIT_ON_PM_DEATH, -1,
+					 wf_wait_event("WorkflowPaused"));
+	ResetLatch(MyLatch);
+	(void) wf_bgworker_interrupts();
 }
 
 /* End the package transaction as the machine asks for, and advance. */
@@ -662,11 +680,12 @@ write_commit(const WfStepOutcome *outcome, void *arg)
 	MemoryContextSwitchTo(run_context);
 	write_transaction(r, true, 0, NULL);
 	memset(&r->open, 0, sizeof(OpenTransaction));
+	pause_if_asked(r);
 	wf_machine_transaction_ended(r->machine, true, 0);
 	stop_if_asked(r);
 	advance_in_transaction(r);
 	write_passed(r);
-	if (r->next.type == WF_ACT_END)
+	if (!r->held && r->next.type == WF_ACT_END)
 		write_end(r);
 }
 
@@ -686,11 +705,12 @@ write_rollback(InlineRun *r, int sqlstate, const char *message)
 	write_transaction(r, false, sqlstate, message == NULL ?
 					  why_rolled_back(r) : message);
 	memset(&r->open, 0, sizeof(OpenTransaction));
+	pause_if_asked(r);
 	stop_if_asked(r);
 	wf_machine_transaction_ended(r->machine, false, sqlstate);
 	advance_in_transaction(r);
 	write_passed(r);
-	if (r->next.type == WF_ACT_END)
+	if (!r->held && r->next.type == WF_ACT_END)
 		write_end(r);
 	wf_session_commit_own();
 	r->npassed = 0;
@@ -790,6 +810,14 @@ stop_if_asked(InlineRun *r)
 		r->stopping = true;
 		wf_machine_stop(r->machine);
 	}
+}
+
+/* Tell it of pause_job(): nothing follows the step that is ending. */
+static void
+pause_if_asked(InlineRun *r)
+{
+	if (r->entry->pause)
+		wf_machine_pause(r->machine);
 }
 
 /* Keep the error of a step: it may be the run's. */
@@ -908,7 +936,7 @@ hand_back(InlineRun *r)
 	r->in_transaction = false;
 	r->next.run_status = WF_RUN_PAUSED;
 	r->entry->bind = r->session_used &&
-		r->plan->steps[r->next.step].connection >= 0;
+		r->plan->steps[r->call.step].connection >= 0;
 }
 
 /* Write the end of a run that ended without a step that could carry it. */

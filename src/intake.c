@@ -9,9 +9,10 @@
  * for the sessions that they may need (driver.c).  The two do not hold up
  * each other.
  *
- * A run to be stopped is in one of four places: in a queue, in an entry that
- * nobody has taken (both are ended here), in an entry that a worker has taken
- * (the worker ends it), or driven from here.  If it is in none of them and
+ * A run to be stopped is in one of five places: in a queue, in an entry that
+ * nobody has taken (both are ended here, or driven to their end), in an entry
+ * that a worker has taken (the worker ends it), driven from here, or a child
+ * run that waits for its parent to go on after a restart.  If it is in none of them and
  * has not ended, nobody has told of it yet, and the table does.
  *
  *-------------------------------------------------------------------------
@@ -75,10 +76,15 @@ wf_intake_receive(WfScheduler *s)
 				pause_or_resume(s, &command,
 								command.kind == WF_COMMAND_PAUSE);
 				break;
+			case WF_COMMAND_EDITED:
+				wf_limits_changed(s, command.package_id);
+				break;
 			case WF_COMMAND_LOOK:
 				wf_scheduler_begin(s);
 				if (!wf_catalog_installed())
 					wf_scheduler_leave();
+				(void) wf_catalog_generation();	/* ends the process if it
+												 * is not the same one */
 				break;
 		}
 	}
@@ -160,7 +166,7 @@ wf_intake_enqueue(WfScheduler *s, const WfQueuedRun *run, int64 last)
 	}
 	for (; one.run_id <= last; one.run_id++)
 	{
-		if (wf_limits_enter(s, plan, &one))
+		if (wf_limits_enter(s, &one))
 			wf_intake_queue(s, &one, one.run_id);
 	}
 }
@@ -302,7 +308,7 @@ admit_one(WfScheduler *s, const WfQueuedRun *queued)
 		return true;
 	}
 	s->reserved += need;
-	wf_driver_begin(s, &run, queued->replay, need, false);
+	wf_driver_begin(s, &run, queued->replay, need, false, false);
 	return true;
 }
 
@@ -371,7 +377,9 @@ stop_in_hand(WfScheduler *s, const WfCommand *command, const char *reason)
 		wf_driver_stop(s, driven, command->role, reason, command->force,
 					   false);
 	return driven != NULL || stop_queued(s, command, reason) ||
-		stop_handed_out(s, command, reason);
+		stop_handed_out(s, command, reason) ||
+		wf_driver_stop_open_child(s, command->first_run, command->role,
+								  reason);
 }
 
 /* Stop a run that waits to be started. */
@@ -385,8 +393,7 @@ stop_queued(WfScheduler *s, const WfCommand *command, const char *reason)
 		return false;
 	if (!wf_history_read_run(command->first_run, &run))
 		elog(ERROR, "run " INT64_FORMAT " is not there", command->first_run);
-	wf_scheduler_end_unstarted(s, &run, WF_RUN_CANCELLED, 0, NULL,
-							   command->role, reason, false);
+	wf_driver_stop_idle(s, &run, command->role, reason, false);
 	return true;
 }
 
@@ -406,16 +413,14 @@ stop_handed_out(WfScheduler *s, const WfCommand *command, const char *reason)
 		e->stop_reason = wf_area_put_text(s->area, reason);
 	}
 	if (!wf_entry_cancel(s->database, entry, command->force))
+	{
+		wf_driver_record_stop(s, e->run_id, command->role, reason);
 		return true;
+	}
 	if (!wf_history_read_run(e->run_id, &run))
 		elog(ERROR, "run " INT64_FORMAT " is not there", e->run_id);
-	wf_scheduler_end_unstarted(s, &run, WF_RUN_CANCELLED, 0, NULL,
-							   command->role, reason, false);
-	if (run.parent_run_id != 0)
-		wf_driver_child_ended(s, run.parent_run_id, run.parent_step,
-							  WF_STEP_FAILED, ERRCODE_QUERY_CANCELED, NULL,
-							  WF_CHILD_CANCELLED);
 	wf_reaper_free_entry(s, entry);
+	wf_driver_stop_idle(s, &run, command->role, reason, false);
 	return true;
 }
 
@@ -435,7 +440,7 @@ pause_or_resume(WfScheduler *s, const WfCommand *command, bool pause)
 	if (pause_in_hand(s, run_id, pause) ||
 		(look_for(s, run_id) && pause_in_hand(s, run_id, pause)))
 		wf_history_insert_command(run_id, pause ? WF_ASKED_PAUSE :
-								  WF_ASKED_RESUME, command->role);
+								  WF_ASKED_RESUME, command->role, NULL);
 }
 
 /* Pause a run or let it go on, wherever it is. */

@@ -5,7 +5,8 @@
  *
  * Only packages with max_concurrent_runs have an entry here: the runs that
  * are queued or going on, and a queue of those that wait for one of them to
- * end.  Child runs are not counted: their step is what is limited, and a
+ * end.  What counts is the package's current version, whatever the versions
+ * of its runs are: who raises the limit lets go those that wait.  Child runs are not counted: their step is what is limited, and a
  * package that starts itself would wait for ever.
  *
  *-------------------------------------------------------------------------
@@ -16,12 +17,14 @@
 #include "storage/latch.h"
 #include "utils/memutils.h"
 
+#include "catalog.h"
 #include "limits.h"
 #include "plan.h"
 
 typedef struct Limit
 {
 	int64		package_id;		/* the key */
+	int			max;			/* of the current version; 0: no limit */
 	int			nactive;
 	int			size;
 	int64	   *active;			/* runs */
@@ -30,6 +33,8 @@ typedef struct Limit
 
 static Limit *limit_of(WfScheduler *s, int64 package_id);
 static void add_active(WfScheduler *s, Limit *limit, int64 run_id);
+static void read_max(Limit *limit);
+static void release(WfScheduler *s, Limit *limit);
 
 /* Prepare. */
 void
@@ -52,6 +57,8 @@ limit_of(WfScheduler *s, int64 package_id)
 
 	if (!found)
 	{
+		limit->max = 0;
+		read_max(limit);
 		limit->nactive = 0;
 		limit->size = 8;
 		limit->active = MemoryContextAlloc(s->context,
@@ -75,11 +82,11 @@ add_active(WfScheduler *s, Limit *limit, int64 run_id)
 
 /* A run wants to be queued. */
 bool
-wf_limits_enter(WfScheduler *s, const WfPlan *plan, const WfQueuedRun *run)
+wf_limits_enter(WfScheduler *s, const WfQueuedRun *run)
 {
-	Limit	   *limit = limit_of(s, plan->package_id);
+	Limit	   *limit = limit_of(s, run->package_id);
 
-	if (limit->nactive >= plan->max_concurrent_runs)
+	if (limit->max > 0 && limit->nactive >= limit->max)
 	{
 		wf_queue_add(&limit->waiting, run, run->run_id);
 		return false;
@@ -93,7 +100,6 @@ void
 wf_limits_left(WfScheduler *s, int64 package_id, int64 run_id)
 {
 	Limit	   *limit = hash_search(s->limits, &package_id, HASH_FIND, NULL);
-	WfQueuedRun next;
 	int			i;
 
 	for (i = 0; limit != NULL && i < limit->nactive; i++)
@@ -101,14 +107,54 @@ wf_limits_left(WfScheduler *s, int64 package_id, int64 run_id)
 		if (limit->active[i] == run_id)
 		{
 			limit->active[i] = limit->active[--limit->nactive];
-			if (wf_queue_take(&limit->waiting, &next))
-			{
-				add_active(s, limit, next.run_id);
-				wf_intake_queue(s, &next, next.run_id);
-				SetLatch(MyLatch);	/* this turn may be past admission */
-			}
+			release(s, limit);
 			return;
 		}
+	}
+}
+
+/* A package was edited: its limit may be another one. */
+void
+wf_limits_changed(WfScheduler *s, int64 package_id)
+{
+	Limit	   *limit = hash_search(s->limits, &package_id, HASH_FIND, NULL);
+
+	if (limit == NULL)
+		return;
+	wf_scheduler_begin(s);
+	read_max(limit);
+	release(s, limit);
+}
+
+/* The limit of the package's current version; as before if it was dropped. */
+static void
+read_max(Limit *limit)
+{
+	WfPackageRow package;
+
+	if (wf_catalog_find_package_by_id(limit->package_id, &package))
+		limit->max = wf_plan_compile(package.package_id, package.version,
+									 wf_catalog_get_document(package.package_id,
+															 package.version))->max_concurrent_runs;
+}
+
+/* Queue the runs that need not wait any more.  An edit that nobody told of,
+ * since the ring was full, is noticed here. */
+static void
+release(WfScheduler *s, Limit *limit)
+{
+	WfQueuedRun next;
+
+	if (limit->waiting.length == 0)
+		return;
+	wf_scheduler_begin(s);
+	read_max(limit);
+	while ((limit->max == 0 || limit->nactive < limit->max) &&
+		   wf_queue_take(&limit->waiting, &next))
+	{
+		add_active(s, limit, next.run_id);
+		wf_intake_queue(s, &next, next.run_id);
+		SetLatch(MyLatch);		/* this turn may be past admission */
 	}
 }
 

@@ -17,8 +17,9 @@ extern void wf_limits_init(WfScheduler *s);
  *		A run of a package with max_concurrent_runs wants to be queued.  True
  *		if it may; else it waits here, and is queued by itself when it may.
  */
-extern bool wf_limits_enter(WfScheduler *s, const WfPlan *plan,
-							const WfQueuedRun *run);
+extern bool wf_limits_enter(WfScheduler *s, const WfQueuedRun *run);
+/* A package was edited: those that wait may be queued. */
+extern void wf_limits_changed(WfScheduler *s, int64 package_id);
 /* A run has ended: another one of its package may be queued. */
 extern void wf_limits_left(WfScheduler *s, int64 package_id, int64 run_id);
 /* Take a run out that waits here; false if it does not. */

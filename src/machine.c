@@ -586,6 +586,35 @@ wf_machine_step_ended(WfMachine *machine, int32 step, WfStepStatus status,
 	wf_machine_settle(machine);
 }
 
+/* See machine.h.  Once the package has failed it does not start any more. */
+void
+wf_machine_not_begun(WfMachine *machine, int32 step)
+{
+	StepState  *state = &machine->steps[step];
+
+	Assert(step >= 0 && step < machine->plan->nsteps);
+	if (state->status != WF_STEP_RUNNING || state->wait != WAIT_NOTHING)
+		return;
+
+	state->attempt--;
+	if (state->attempt > 0 && machine->interrupted)
+		end_running(machine, step, WF_STEP_FAILED);
+	else if (state->attempt > 0)
+		wf_step_await(machine, step, WAIT_ATTEMPT, &machine->retries);
+	else
+	{
+		wf_join_leave(machine, step);
+		state->transaction = 0;
+		machine->running--;
+		machine->pending++;
+		state->status = WF_STEP_WAITING;
+		wf_ready_release(machine, step);
+		if (!machine->halted)
+			wf_ready_push(machine, step);
+	}
+	wf_machine_settle(machine);
+}
+
 /*
  * An answer that comes after the package has failed is still the truth: if it
  * is an error, a step has failed, and a step that its condition skips would

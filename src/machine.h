@@ -152,6 +152,15 @@ extern void wf_machine_step_ended(WfMachine *machine, int32 step,
 								  WfStepStatus status, int sqlstate);
 
 /*
+ * wf_machine_not_begun
+ *		Event: the attempt that WF_ACT_EXECUTE or WF_ACT_CHILD asked for was
+ *		not begun, and will not be.  It is not counted: the step could start
+ *		as before, and does so unless there is a pause; in an interruption it
+ *		is one that never started, or that failed with the attempt before.
+ */
+extern void wf_machine_not_begun(WfMachine *machine, int32 step);
+
+/*
  * wf_machine_condition
  *		Event: the evaluation that WF_ACT_CONDITION asked for has ended; with
  *		WF_CONDITION_ERROR, the SQLSTATE.

@@ -223,7 +223,8 @@ wf_run_state(PG_FUNCTION_ARGS)
 		entry.entry.state != WF_ENTRY_READY &&
 		entry.entry.started_at != 0;
 
-		bool		paused = !running &&
+		bool		paused = running ?
+		entry.entry.pause && !entry.entry.cancel :
 		wf_history_last_command(run_id, &xid) == WF_ASKED_PAUSE;
 
 		put_text(values, nulls, RS_STATUS,

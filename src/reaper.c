@@ -81,7 +81,9 @@ reap_run(WfScheduler *s, int entry)
 	if (e->status == WF_RUN_CANCELLED)
 	{
 		path = NULL;
-		message = WF_CHILD_CANCELLED;
+		message = unconstify(char *,
+							 wf_history_cancelled_message(e->stopped_by,
+														  wf_area_get_text(s->area, e->stop_reason)));
 		e->sqlstate = ERRCODE_QUERY_CANCELED;
 	}
 	wf_driver_child_ended(s, e->parent_run_id, e->parent_step,
@@ -96,7 +98,7 @@ take_back(WfScheduler *s, const WfEntry *e)
 {
 	WfDrivenRun *run;
 
-	wf_driver_take_over(s, e->run_id);
+	wf_driver_take_over(s, e->run_id, true);
 	run = wf_driver_find(s, e->run_id);
 	if (e->bind)
 		wf_driver_give_session(s, e->run_id, e->slot);

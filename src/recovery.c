@@ -40,6 +40,7 @@ typedef struct InHand
 
 static HTAB *list_of_hand(WfScheduler *s);
 static void found_open_run(const WfRun *run, void *arg);
+static void take_over(WfScheduler *s, int64 run_id);
 static void list_in_hand(WfScheduler *s, InHand *hand, int max);
 static void note_in_hand(InHand *hand, int max, int64 run_id);
 
@@ -53,6 +54,7 @@ void
 wf_recovery_scan(WfScheduler *s)
 {
 	HASHCTL		control = {0};
+	ListCell   *lc;
 
 	control.keysize = sizeof(int64);
 	control.entrysize = sizeof(int64);
@@ -69,8 +71,11 @@ wf_recovery_scan(WfScheduler *s)
 	}
 	wf_scheduler_begin(s);
 	s->in_hand = list_of_hand(s);
+	s->found = NIL;
 	wf_history_scan_open(found_open_run, s, &s->scanned_to);
 	s->in_hand = NULL;
+	foreach(lc, s->found)
+		take_over(s, *(int64 *) lfirst(lc));
 	s->highest = Max(s->highest, s->scanned_to);
 }
 
@@ -107,6 +112,8 @@ found_open_run(const WfRun *run, void *arg)
 	WfScheduler *s = arg;
 	WfQueuedRun queued;
 	TransactionId xid;
+	Oid			stopped_by;
+	const char *reason;
 	bool		found;
 
 	if (hash_search(s->in_hand, &run->run_id, HASH_FIND, NULL) != NULL)
@@ -132,12 +139,35 @@ found_open_run(const WfRun *run, void *arg)
 	queued.start_at = run->start_at;
 	queued.paused = wf_history_last_command(run->run_id,
 											&xid) == WF_ASKED_PAUSE;
-	if (!queued.paused)
-		wf_intake_enqueue(s, &queued, run->run_id);
-	else if (wf_history_read_record(run->run_id)->n == 0)
+	if (wf_history_read_stop(run->run_id, &stopped_by, &reason) ||
+		(queued.paused && wf_history_read_record(run->run_id)->n > 0))
+	{
+		int64	   *copy = palloc(sizeof(int64));
+
+		*copy = run->run_id;
+		s->found = lappend(s->found, copy);
+	}
+	else if (queued.paused)
 		wf_intake_put_aside(s, &queued);
 	else
-		wf_driver_take_over(s, run->run_id);
+		wf_intake_enqueue(s, &queued, run->run_id);
+}
+
+/* An open run that is to be stopped, or that was paused when it had begun.
+ * The children of all runs are known. */
+static void
+take_over(WfScheduler *s, int64 run_id)
+{
+	WfRun		run;
+	Oid			stopped_by;
+	const char *reason;
+
+	if (!wf_history_read_run(run_id, &run))
+		elog(ERROR, "run " INT64_FORMAT " is not there", run_id);
+	if (wf_history_read_stop(run_id, &stopped_by, &reason))
+		wf_driver_stop_idle(s, &run, stopped_by, reason, false);
+	else
+		wf_driver_take_over(s, run_id, true);
 }
 
 /* See scheduler.h. */

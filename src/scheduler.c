@@ -79,6 +79,7 @@ wf_scheduler_main(Datum arg)
 	WfDatabase *database = &wf_shared->databases[DatumGetInt32(arg)];
 
 	wf_bgworker_setup(false);
+	wf_catalog_end_with_extension();
 	attach(database);
 	s->database = database;
 	BackgroundWorkerInitializeConnectionByOid(database->oid, InvalidOid, 0);

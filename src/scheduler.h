@@ -75,6 +75,7 @@ typedef struct WfScheduler
 								 * one of them comes late; NULL: none */
 	int64		scanned_to;		/* highest run of the scan */
 	HTAB	   *in_hand;		/* during a scan: runs that are */
+	List	   *found;			/* int64 *, likewise: runs to be taken over */
 	List	   *orphans;		/* WfOrphan */
 	List	   *waiting;		/* children that wait for sessions: driver.c */
 	bool		retry_soon;		/* some wait for a lock that nobody tells of */
@@ -175,9 +176,10 @@ extern void wf_driver_init(WfScheduler *s);
 extern int	wf_driver_bound(const struct WfPlan *plan);
 
 /* Drive a run from its beginning (or from the record); `sessions` are
- * reserved for it; it may inherit its parent's transaction. */
+ * reserved for it; it may inherit its parent's transaction.  With `pause`, it
+ * is paused after what is on record. */
 extern void wf_driver_begin(WfScheduler *s, const WfRun *run, bool replay,
-							int sessions, bool inherits);
+							int sessions, bool inherits, bool pause);
 extern WfDrivenRun *wf_driver_find(WfScheduler *s, int64 run_id);
 
 /* Event: an entry of kind STEP is done (its result is in it). */
@@ -210,9 +212,9 @@ extern void wf_driver_step_lost(WfScheduler *s, int entry, int sqlstate,
 								const char *message, bool begun);
 /* Event: the worker that stood for a session is gone. */
 extern void wf_driver_session_lost(WfScheduler *s, int slot);
-/* Drive a run that a worker has handed back, or that is paused before it
- * began. */
-extern void wf_driver_take_over(WfScheduler *s, int64 run_id);
+/* Drive a run that has begun and that nobody is at: a worker has handed it
+ * back, or it is paused, or stopped. */
+extern void wf_driver_take_over(WfScheduler *s, int64 run_id, bool pause);
 /* The worker in this slot is the session of the run's connections. */
 extern void wf_driver_give_session(WfScheduler *s, int64 run_id, int slot);
 /* Pause a run and its children, or let them go on. */
@@ -221,6 +223,17 @@ extern void wf_driver_pause(WfScheduler *s, WfDrivenRun *run, bool pause);
 extern void wf_driver_stop(WfScheduler *s, WfDrivenRun *run, Oid stopped_by,
 						   const char *reason, bool force,
 						   bool parent_stops);
+/* Stop a run that nobody is at, and that is in no queue. */
+extern void wf_driver_stop_idle(WfScheduler *s, const WfRun *run,
+								Oid stopped_by, const char *reason,
+								bool parent_stops);
+/* Stop an open child run that its parent has not gone on with; false if it is
+ * none. */
+extern bool wf_driver_stop_open_child(WfScheduler *s, int64 run_id,
+									  Oid stopped_by, const char *reason);
+/* Record that a run is to be stopped, for its end may take a while. */
+extern void wf_driver_record_stop(WfScheduler *s, int64 run_id,
+								  Oid stopped_by, const char *reason);
 /* Carry out what the machines of all runs ask for. */
 extern void wf_driver_carry_on(WfScheduler *s);
 

@@ -37,7 +37,8 @@
 
 #include "access/xact.h"
 #include "catalog/namespace.h"
-#include "commands/async.h"
+#include "catalog/pg_authid.h"
+#include "commands/dbcommands.h"
 #include "commands/prepare.h"
 #include "commands/sequence.h"
 #include "commands/trigger.h"
@@ -48,17 +49,19 @@
 #include "storage/lmgr.h"
 #include "storage/lock.h"
 #include "tcop/tcopprot.h"
-#include "tcop/utility.h"
 #include "utils/guc.h"
+#include "utils/inval.h"
 #include "utils/memutils.h"
 #include "utils/portal.h"
 #include "utils/ps_status.h"
 #include "utils/snapmgr.h"
+#include "utils/syscache.h"
 #include "utils/timeout.h"
 #include "utils/timestamp.h"
 
 #include "capture.h"
 #include "catalog.h"
+#include "compat.h"
 #include "guc.h"
 #include "local_sql.h"
 #include "machine.h"
@@ -88,18 +91,11 @@ static List *saved_settings = NIL;
 static TimeoutId step_timeout;
 static volatile sig_atomic_t step_timed_out = false;
 
-/* The session may be listening: a LISTEN was executed since the last reset. */
-static bool may_listen = false;
+/* What the connection was checked for may have changed since. */
+static bool role_changed = false;
 
-static ProcessUtility_hook_type previous_utility_hook = NULL;
-
+static void note_change(Datum arg, int cache, uint32 hash);
 static void at_xact_event(XactEvent event, void *arg);
-static void watch_utility(PlannedStmt *statement, const char *query,
-						  bool read_only_tree,
-						  ProcessUtilityContext context,
-						  ParamListInfo params,
-						  QueryEnvironment *environment, DestReceiver *dest,
-						  QueryCompletion *completion);
 static void execute_and_commit(const WfStepCall *call, bool in_transaction,
 							   WfBeforeCommit before_commit, void *arg,
 							   WfStepOutcome *outcome,
@@ -139,8 +135,8 @@ wf_session_init(void)
 	step_timeout = RegisterTimeout(USER_TIMEOUT, at_step_timeout);
 	wf_capture_init();
 	RegisterXactCallback(at_xact_event, NULL);
-	previous_utility_hook = ProcessUtility_hook;
-	ProcessUtility_hook = watch_utility;
+	CacheRegisterSyscacheCallback(AUTHOID, note_change, (Datum) 0);
+	CacheRegisterSyscacheCallback(DATABASEOID, note_change, (Datum) 0);
 	if (wf_commit_mode == WF_COMMIT_PIPELINED)
 		SetConfigOption("synchronous_commit", "off", PGC_USERSET,
 						PGC_S_OVERRIDE);
@@ -624,7 +620,7 @@ keep_error(WfStepOutcome *outcome, const ErrorData *error)
 	outcome->hint = error->hint;
 	outcome->context = error->context;
 	if (step_timed_out && error->sqlerrcode == ERRCODE_QUERY_CANCELED)
-		outcome->message = "canceling step due to its timeout";
+		outcome->message = WF_STEP_TIMED_OUT;
 	if (error->context != NULL)
 	{
 		/* the last line is ours, and says what the row says */
@@ -686,24 +682,8 @@ at_xact_event(XactEvent event, void *arg)
 	PopActiveSnapshot();
 }
 
-/* Remember whether a reset has to look for channels listened to. */
-static void
-watch_utility(PlannedStmt *statement, const char *query, bool read_only_tree,
-			  ProcessUtilityContext context, ParamListInfo params,
-			  QueryEnvironment *environment, DestReceiver *dest,
-			  QueryCompletion *completion)
-{
-	if (IsA(statement->utilityStmt, ListenStmt))
-		may_listen = true;
-	if (previous_utility_hook)
-		previous_utility_hook(statement, query, read_only_tree, context,
-							  params, environment, dest, completion);
-	else
-		standard_ProcessUtility(statement, query, read_only_tree, context,
-								params, environment, dest, completion);
-}
-
-/* See session.h; the pieces and their order are those of DiscardAll(). */
+/* See session.h; the pieces and their order are those of DiscardAll(), but for
+ * channels: the server refuses LISTEN in background processes. */
 void
 wf_session_reset(void)
 {
@@ -717,15 +697,51 @@ wf_session_reset(void)
 	SetPGVariable("session_authorization", NIL, false);
 	ResetAllOptions();
 	DropAllPreparedStatements();
-	if (may_listen)
-		Async_UnlistenAll();
 	LockReleaseAll(USER_LOCKMETHOD, true);
 	if (OidIsValid(temp_namespace))
 		ResetTempTableNamespace();
 	ResetSequenceCaches();
 	PopActiveSnapshot();
 	CommitTransactionCommand();
-	may_listen = false;
+}
+
+/* A role or a database has changed. */
+static void
+note_change(Datum arg, int cache, uint32 hash)
+{
+	role_changed = true;
+}
+
+/* See session.h. */
+void
+wf_session_check_role(void)
+{
+	HeapTuple	tuple;
+	bool		may_login;
+
+	if (!role_changed)
+		return;
+	role_changed = false;
+	tuple = SearchSysCache1(AUTHOID, ObjectIdGetDatum(GetSessionUserId()));
+	if (!HeapTupleIsValid(tuple))
+		ereport(FATAL,
+				(errcode(ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION),
+				 errmsg("role with OID %u does not exist",
+						GetSessionUserId())));
+	may_login = ((Form_pg_authid) GETSTRUCT(tuple))->rolcanlogin ||
+		!wf_owner_needs_login();
+	ReleaseSysCache(tuple);
+	if (!may_login)
+		ereport(FATAL,
+				(errcode(ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION),
+				 errmsg("role \"%s\" is not permitted to log in",
+						GetUserNameFromId(GetSessionUserId(), false))));
+	if (!wf_may_connect(GetSessionUserId()))
+		ereport(FATAL,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("permission denied for database \"%s\"",
+						get_database_name(MyDatabaseId)),
+				 errdetail("User does not have CONNECT privilege.")));
 }
 
 /* Begin a transaction of our own. */

@@ -116,6 +116,13 @@ extern WfReportProgress wf_session_report_progress;
 extern void wf_session_reset(void);
 
 /*
+ * FATAL, with the error of a connection that is refused, if the role could not
+ * connect to the database any more.  Costs nothing if no role and no database
+ * has changed.  In a transaction.
+ */
+extern void wf_session_check_role(void);
+
+/*
  * A transaction for the agent's own writing in a worker, which no setting of
  * the session reaches; a snapshot is active.  While a branch is open, it is
  * the branch: only for reading then.

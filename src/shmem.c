@@ -507,25 +507,17 @@ wf_entry_free(WfDatabase *database, int entry)
 	LWLockRelease(&database->lock);
 }
 
-/*
- * wf_entry_cancel
- *		Ask for the end of an entry's work.  The signal is sent under the
- *		lock: the worker cannot go on to another entry meanwhile, and when it
- *		does it forgets a cancel that came too late.
- */
-bool
-wf_entry_cancel(WfDatabase *database, int entry, bool force)
+/* The same under the lock. */
+static bool
+withdraw(WfDatabase *database, int entry)
 {
 	WfEntry    *e = &database->entries[entry];
-	bool		withdrawn = false;
 
-	LWLockAcquire(&database->lock, LW_EXCLUSIVE);
-	if (e->state == WF_ENTRY_READY && e->slot >= 0)
-	{
+	if (e->state != WF_ENTRY_READY)
+		return false;
+	if (e->slot >= 0)
 		unlink_inbox(database, &wf_shared->slots[e->slot], entry);
-		withdrawn = true;
-	}
-	else if (e->state == WF_ENTRY_READY)
+	else
 	{
 		int			previous = -1;
 		int			i = database->ready_head[e->list];
@@ -536,9 +528,38 @@ wf_entry_cancel(WfDatabase *database, int entry, bool force)
 			i = database->entries[i].next;
 		}
 		unlink_ready(database, e->list, previous, entry);
-		withdrawn = true;
 	}
-	else
+	e->state = WF_ENTRY_HELD;
+	return true;
+}
+
+/* See shmem.h. */
+bool
+wf_entry_withdraw(WfDatabase *database, int entry)
+{
+	bool		withdrawn;
+
+	LWLockAcquire(&database->lock, LW_EXCLUSIVE);
+	withdrawn = withdraw(database, entry);
+	LWLockRelease(&database->lock);
+	return withdrawn;
+}
+
+/*
+ * wf_entry_cancel
+ *		Ask for the end of an entry's work.  The signal is sent under the
+ *		lock: the worker cannot go on to another entry meanwhile, and when it
+ *		does it forgets a cancel that came too late.
+ */
+bool
+wf_entry_cancel(WfDatabase *database, int entry, bool force)
+{
+	WfEntry    *e = &database->entries[entry];
+	bool		withdrawn;
+
+	LWLockAcquire(&database->lock, LW_EXCLUSIVE);
+	withdrawn = withdraw(database, entry);
+	if (!withdrawn)
 	{
 		pid_t		pid = e->state == WF_ENTRY_TAKEN ?
 			wf_shared->slots[e->slot].pid : 0;
@@ -548,8 +569,6 @@ wf_entry_cancel(WfDatabase *database, int entry, bool force)
 		if (pid != 0)
 			kill(pid, force ? SIGTERM : SIGINT);
 	}
-	if (withdrawn)
-		e->state = WF_ENTRY_HELD;
 	LWLockRelease(&database->lock);
 	return withdrawn;
 }

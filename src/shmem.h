@@ -137,7 +137,8 @@ typedef struct WfEntry
 	dsa_pointer run_error;		/* WfSharedError, or invalid; the scheduler's */
 
 	/* result, by the worker */
-	char		status;			/* WfRunStatus, WfStepStatus or WfCondition */
+	char		status;			/* WfRunStatus, WfStepStatus (WAITING: it was
+								 * not begun) or WfCondition */
 	int			sqlstate;
 	dsa_pointer error;			/* WfSharedError, or invalid; freed by the
 								 * scheduler */
@@ -193,6 +194,7 @@ typedef enum WfCommandKind
 	WF_COMMAND_STOP,			/* cancel first_run */
 	WF_COMMAND_PAUSE,			/* start no further step of first_run */
 	WF_COMMAND_RESUME,			/* go on with first_run */
+	WF_COMMAND_EDITED,			/* package_id has another current version */
 	WF_COMMAND_LOOK				/* look whether the extension is still there */
 } WfCommandKind;
 
@@ -347,6 +349,8 @@ extern void wf_entry_free(WfDatabase *database, int entry);
  * signalled, or the one that gets it finds `cancel` set.
  */
 extern bool wf_entry_cancel(WfDatabase *database, int entry, bool force);
+/* Withdraw it if it waits to be taken; false if not. */
+extern bool wf_entry_withdraw(WfDatabase *database, int entry);
 
 /* The worker that had taken it, or was to take it, is gone. */
 extern void wf_entry_hold(WfDatabase *database, int entry);

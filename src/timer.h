@@ -17,6 +17,7 @@ typedef enum WfTimerKind
 {
 	WF_TIMER_STEP,				/* a retry or condition: run_id, step */
 	WF_TIMER_RUN_TIMEOUT,		/* run_id */
+	WF_TIMER_CHILD_TIMEOUT,		/* of a package step: run_id, step, attempt */
 	WF_TIMER_START				/* the start_at of a queued run: run_id */
 } WfTimerKind;
 
@@ -27,6 +28,7 @@ typedef struct WfTimer
 	WfTimerKind kind;
 	int64		run_id;
 	int32		step;
+	int32		attempt;
 } WfTimer;
 
 typedef struct WfTimers

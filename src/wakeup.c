@@ -28,7 +28,8 @@
 #include "compat.h"
 #include "wakeup.h"
 
-/* Runs started in this transaction: a START command and its level. */
+/* Runs started in this transaction, and packages edited: a command, and its
+ * level. */
 typedef struct Note
 {
 	WfCommand	command;
@@ -83,7 +84,8 @@ wf_wakeup_start(int64 run_id, int64 package_id, int32 version, Oid owner,
 
 	if (pg_atomic_read_u64(&backend->pending_run) == WF_PENDING_UNKNOWN)
 		pg_atomic_write_u64(&backend->pending_run, run_id);
-	if (last != NULL && last->nest_level == level &&
+	if (last != NULL && last->command.kind == WF_COMMAND_START &&
+		last->nest_level == level &&
 		last->command.last_run + 1 == run_id &&
 		last->command.package_id == package_id &&
 		last->command.version == version &&
@@ -119,6 +121,19 @@ add_note(const WfCommand *command)
 	notes[nnotes].command = *command;
 	notes[nnotes].nest_level = GetCurrentTransactionNestLevel();
 	nnotes++;
+}
+
+/* Note that a package was edited. */
+void
+wf_wakeup_edited(int64 package_id)
+{
+	WfCommand	command = {.kind = WF_COMMAND_EDITED,
+	.package_id = package_id};
+
+	if (wf_shared == NULL)
+		return;
+	register_callbacks();
+	add_note(&command);
 }
 
 /* Note that the extension comes or goes. */
@@ -226,6 +241,8 @@ note_prepared(void)
 	if (database == NULL)
 		return;
 	first = pg_atomic_read_u64(&wf_wakeup_backend()->pending_run);
+	if (first == 0)
+		return;					/* what was edited is found anyhow */
 	LWLockAcquire(&database->lock, LW_EXCLUSIVE);
 	if (database->prepared_run == 0 || first < database->prepared_run)
 		database->prepared_run = first;

@@ -21,6 +21,9 @@ extern void wf_wakeup_start(int64 run_id, int64 package_id, int32 version,
 							Oid owner, int32 priority,
 							TimestampTz start_at);
 
+/* A package was edited: tell the scheduler when the transaction commits. */
+extern void wf_wakeup_edited(int64 package_id);
+
 /* The extension comes or goes: tell launcher and scheduler at commit. */
 extern void wf_wakeup_look(void);
 

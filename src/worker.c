@@ -37,6 +37,7 @@
 
 #include "area.h"
 #include "bgworker.h"
+#include "catalog.h"
 #include "compat.h"
 #include "guc.h"
 #include "history.h"
@@ -48,8 +49,6 @@
 #include "session.h"
 #include "shmem.h"
 #include "variables.h"
-
-#define CANCELLED_BEFORE	"the run was stopped before the step began"
 
 extern PGDLLEXPORT void wf_worker_main(Datum arg);
 
@@ -68,7 +67,6 @@ static void reload(int commit_mode);
 static void carry_out(WfEntry *entry);
 static void fail_entry(WfEntry *entry, char status, int sqlstate,
 					   const char *message);
-static void cancel_step(WfEntry *entry);
 static void execute_step(WfEntry *entry);
 static void execute_step_in_branch(WfEntry *entry);
 static void leave_pending(const WfStepOutcome *outcome, void *arg);
@@ -97,6 +95,7 @@ wf_worker_main(Datum arg)
 	if (!attach(DatumGetInt32(arg)))
 		proc_exit(0);
 	wf_bgworker_setup(true);
+	wf_catalog_end_with_extension();
 	connect_as_owner();
 	commit_mode = wf_commit_mode;
 
@@ -284,7 +283,7 @@ carry_out(WfEntry *entry)
 			break;
 		case WF_ENTRY_STEP:
 			if (entry->cancel)
-				cancel_step(entry);
+				entry->status = WF_STEP_WAITING;	/* it never began */
 			else if (entry->in_branch)
 				execute_step_in_branch(entry);
 			else
@@ -298,8 +297,7 @@ carry_out(WfEntry *entry)
 			break;
 		case WF_ENTRY_VARIABLES:
 			if (entry->cancel)
-				fail_entry(entry, WF_STEP_CANCELLED, ERRCODE_QUERY_CANCELED,
-						   CANCELLED_BEFORE);
+				entry->status = WF_STEP_WAITING;
 			else
 				evaluate_variables(entry);
 			break;
@@ -325,32 +323,6 @@ fail_entry(WfEntry *entry, char status, int sqlstate, const char *message)
 	entry->sqlstate = sqlstate;
 	entry->error = wf_area_put_error(wf_area_attach(my_database), NULL,
 									 message);
-}
-
-/* The attempt was cancelled before it began. */
-static void
-cancel_step(WfEntry *entry)
-{
-	WfStepOutcome outcome = {
-		.run_id = entry->run_id,
-		.step = entry->step,
-		.attempt = entry->attempt,
-		.finished_at = GetCurrentTimestamp(),
-		.rows = -1,
-		.status = WF_STEP_CANCELLED,
-		.sqlstate = ERRCODE_QUERY_CANCELED,
-		.message = CANCELLED_BEFORE
-	};
-
-	if (entry->in_branch)
-	{
-		leave_failure(entry, &outcome);
-		return;
-	}
-	wf_session_begin_own();
-	write_outcome(&outcome, NULL);
-	wf_session_commit_own();
-	fail_entry(entry, WF_STEP_CANCELLED, outcome.sqlstate, outcome.message);
 }
 
 /* Execute one attempt of a step of a run that the scheduler drives. */
@@ -597,6 +569,7 @@ begin_call(WfEntry *entry, WfStepCall *call)
 	char	   *message;
 
 	wf_session_begin_own();
+	wf_session_check_role();
 	MemoryContextSwitchTo(old);
 	plan = wf_plan_get(entry->package_id, entry->version);
 	if (plan == NULL)

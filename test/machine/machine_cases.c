@@ -304,6 +304,27 @@ static const Case cases[] = {
 	{"resume without a pause", true, 4, "a", "; ) ; a+ ;",
 		"a | | end succeeded"},
 
+	/* attempts that were not begun */
+	{"an attempt that is not begun is not counted", true, 4, "a b<a",
+		"; a_ ; a_ ; a+ ; b+ ;", "a | a | a | b | end succeeded"},
+	{"nor is a second one", true, 4, "a:r2", "; a- ; a@ ; a_ ; a- ;",
+		"a | a@100 | a2 | a2 | end failed error a failed 1"},
+	{"not begun, in a pause", true, 4, "a:r2 b", "; a- ; a@ ; ( a_ b_ ; ) ;"
+		" a+ b+ ;", "a b | a@100 | a2 | | | | a2 b | | end succeeded"},
+	{"not begun, in a stop", true, 4, "a b<a c<a!", "; ! a_ ;",
+		"a | | a=cancelled b=cancelled c=cancelled end cancelled"},
+	{"not begun again, in a stop", true, 4, "a:r2 b<a c<a!",
+		"; a- ; a@ ; ! ; a_ ;", "a | a@100 | a2 | a^ | b=constraint"
+		" c=cancelled end cancelled error a failed 1"},
+	{"not begun, in a time-out", true, 4, "a b<a", "; # ; a_ ;",
+		"a | a^ | a=package failed b=package failed end failed by driver"},
+	{"not begun, and the package has failed", true, 4, "a b c<b", "; a- b_ ;",
+		"a b | | b=package failed c=package failed"
+		" end failed error a failed 1"},
+	{"not begun: it gives back what it took", true, 4, "a:mA b:mA c:9mA<d d",
+		"; ( d+ a_ ) ; c+ ; a+ ; b+ ;",
+		"a d | | | | c | a | b | end succeeded"},
+
 	/* wf_machine_fail() */
 	{"time-out", true, 4, "a b<a c<a!", "; # ; a~ ;",
 		"a | a^ | b=package failed c=package failed"
@@ -604,6 +625,9 @@ step_event(WfMachine *machine, int32 step, const char *event)
 		case '@':
 			wf_machine_timer(machine, step);
 			break;
+		case '_':
+			wf_machine_not_begun(machine, step);
+			break;
 		case 't':
 			wf_machine_condition(machine, step, WF_CONDITION_TRUE, 0);
 			break;
@@ -645,7 +669,7 @@ run_event(WfMachine *machine, char event)
  * A script is made of: "." take one action, ";" take all, "a+", "a-", "a~"
  * the step succeeded, failed (1: by 40001, 2: 40P01, 3: 42601), was cancelled,
  * "at", "af", "an", "ae" its condition is true, false, null, an error, "a@"
- * its timer went off, "!" stop, "#" wf_machine_fail(), "(" pause, ")" resume,
+ * its timer went off, "a_" its attempt was not begun, "!" stop, "#" wf_machine_fail(), "(" pause, ")" resume,
  * "?a" what the step waits for (slot, connection, main thread, cOndition,
  * retry), "%" the result.  In the trace each event is a "|", a condition is "a?", a
  * timer "a@" and its delay, a second attempt "a2".

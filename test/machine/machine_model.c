@@ -348,6 +348,31 @@ model_condition(Model *model, int step, WfCondition answer, int sqlstate)
 }
 
 void
+model_not_begun(Model *model, int step)
+{
+	if (model->status[step] != WF_STEP_RUNNING ||
+		model->retry[step] != STAGE_NONE)
+		return;
+
+	model->cancel_due[step] = false;
+	model->attempts[step]--;
+	if (model->attempts[step] == 0)
+	{
+		model->status[step] = WF_STEP_WAITING;
+		model->running--;
+	}
+	else if (!model->interrupted)
+		model->retry[step] = STAGE_DUE;
+	else
+	{
+		model->status[step] = WF_STEP_FAILED;
+		model->running--;
+		model_failure(model, step);
+	}
+	model_settle(model);
+}
+
+void
 model_timer(Model *model, int step)
 {
 	if (model->retry[step] == STAGE_TIMER)

@@ -317,6 +317,7 @@ typedef enum OpType
 	OP_ENDED,
 	OP_CONDITION,
 	OP_TIMER,
+	OP_NOT_BEGUN,
 	OP_STOP,
 	OP_FAIL,
 	OP_PAUSE,
@@ -326,7 +327,7 @@ typedef enum OpType
 typedef struct Op
 {
 	OpType		type;
-	int			step;			/* ENDED, CONDITION, TIMER */
+	int			step;			/* ENDED, CONDITION, TIMER, NOT_BEGUN */
 	int			outcome;		/* ENDED: status; CONDITION: answer */
 	int			sqlstate;		/* ENDED, CONDITION */
 	bool		given;			/* NEXT */
@@ -374,6 +375,9 @@ op_event(WfMachine *machine, const Op *op)
 		case OP_TIMER:
 			wf_machine_timer(machine, op->step);
 			break;
+		case OP_NOT_BEGUN:
+			wf_machine_not_begun(machine, op->step);
+			break;
 		case OP_STOP:
 			wf_machine_stop(machine);
 			break;
@@ -404,6 +408,9 @@ model_event(Model *model, const Op *op)
 			break;
 		case OP_TIMER:
 			model_timer(model, op->step);
+			break;
+		case OP_NOT_BEGUN:
+			model_not_begun(model, op->step);
 			break;
 		case OP_STOP:
 			model_stop(model);
@@ -522,7 +529,7 @@ trial_expected(const Model *model, int step, OpType *type)
 		*type = OP_TIMER;
 	else if (model->status[step] == WF_STEP_RUNNING &&
 			 model->retry[step] == STAGE_NONE)
-		*type = OP_ENDED;
+		*type = random_percent(95) ? OP_ENDED : OP_NOT_BEGUN;
 	else
 		return false;
 	return true;
@@ -539,7 +546,7 @@ trial_event(Trial *trial)
 
 	if (nsteps > 0 && random_percent(5))
 	{
-		trial_step_event(trial, OP_ENDED + random_below(3), step);
+		trial_step_event(trial, OP_ENDED + random_below(4), step);
 		return;
 	}
 	for (i = 0; i < nsteps; i++)

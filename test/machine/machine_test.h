@@ -109,6 +109,7 @@ extern void expect(bool condition, const char *text);
 extern void model_init(Model *model, const TestPlan *test);
 extern void model_ended(Model *model, int step, WfStepStatus status,
 						int sqlstate);
+extern void model_not_begun(Model *model, int step);
 extern void model_condition(Model *model, int step, WfCondition answer,
 							int sqlstate);
 extern void model_timer(Model *model, int step);

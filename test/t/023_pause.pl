@@ -166,6 +166,57 @@ for my $timeout (undef, '1 h')
 		"$who: its connection is still the same session after the pause");
 }
 
+# While a step executes the run is paused all the same, and no step of kind
+# `none` passes.
+for my $timeout (undef, '1 h')
+{
+	my $who = defined $timeout ? 'the scheduler' : 'a worker';
+	my $states = q{
+		SELECT string_agg(concat_ws(' ', step, status), ', ' ORDER BY step)
+		FROM workflow.step_history WHERE run_id = };
+
+	define_package(
+		$node,
+		{
+			name => 'none',
+			timeout => $timeout,
+			steps => [
+				{
+					name => 'a',
+					command => 'SELECT pg_advisory_xact_lock_shared(1)'
+				},
+				{ name => 'b', kind => 'none', after => ['a'] },
+				{ name => 'c', kind => 'none', after => ['b'] }
+			]
+		});
+	$lock = hold_lock($node, 1);
+	$run = start_job($node, 'none');
+	wait_for_lock_waiters($node, 1, 1);
+	pause($run);
+	is( scalar_query(
+			$node,
+			"SELECT status FROM workflow.run_history WHERE run_id = $run"),
+		'paused',
+		"$who: a run is paused while its step executes");
+	is( scalar_query(
+			$node,
+			"SELECT step, state, wait FROM workflow.activity WHERE run = $run"
+		),
+		'a|running|paused',
+		"$who: the step is seen to execute, and the run to be paused");
+	$lock->quit;
+	$node->poll_query_until('postgres',
+		"SELECT ($states $run) LIKE 'a succeeded%'")
+	  or die 'the step does not end';
+	is(scalar_query($node, "$states $run"),
+		'a succeeded, b waiting, c waiting',
+		"$who: no step of kind none passes in the pause");
+	is(resume($run), 't', "$who: the run is resumed");
+	is(wait_for_job($node, $run), 'succeeded', "$who: the run ends");
+	is(scalar_query($node, "$states $run"),
+		'a succeeded, b succeeded, c succeeded', "$who: they pass then");
+}
+
 # Runs that were paused before they began hold up nobody, ...
 @runs = start_paused('parallel');
 $run = start_job($node, 'parallel');
