@@ -24,7 +24,7 @@
 
 #include <time.h>
 
-#include "machine_test.h"
+#include "transaction_test.h"
 
 #define MAX_OPS			4096
 
@@ -973,6 +973,7 @@ main(int argc, char **argv)
 	}
 
 	test_cases();
+	test_transaction_table();
 	test_random(seed, packages);
 	test_sizes();
 	printf("1..%d\n", test_count);
