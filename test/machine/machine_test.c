@@ -973,6 +973,7 @@ main(int argc, char **argv)
 	}
 
 	test_cases();
+	test_transaction_cases();
 	test_transaction_table();
 	test_random(seed, packages);
 	test_sizes();

@@ -26,6 +26,7 @@ typedef struct GroupPackage
 {
 	TestPlan	test;
 	int			child[GROUP_STEPS]; /* package that a package step starts */
+	char		letters[GROUP_STEPS + 1];	/* of the steps, in the cases */
 } GroupPackage;
 
 typedef struct GroupRun
