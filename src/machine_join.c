@@ -310,7 +310,7 @@ wf_join_ask_rollback(WfMachine *machine)
 {
 	WfTransaction *transaction = machine->transaction;
 
-	if (transaction == NULL || transaction->ending)
+	if (transaction == NULL)
 		return;
 	switch ((WfTransactionState) transaction->state)
 	{
@@ -318,11 +318,14 @@ wf_join_ask_rollback(WfMachine *machine)
 			break;
 		case WF_TRANSACTION_ACTIVE:
 		case WF_TRANSACTION_COMMITTING:
+			if (transaction->ending)
+				break;
 			transaction->state = WF_TRANSACTION_ROLLING_BACK;
 			transaction->invalidates = machine->inherits;
 			release_committers(machine);
 			break;
 		case WF_TRANSACTION_ROLLING_BACK:
+			/* acknowledged by the owner, also while the driver is at it */
 			if (!machine->inherits)
 				transaction->invalidates = false;
 			break;

@@ -434,6 +434,11 @@ const TransactionCase transaction_cases[] = {
 	"xa- =+ b- c+ =+",
 	"x()/1 xa/1 | rollback1 x:end succeeded error a failed 1 b | | "
 	"c/2 | commit2 | end succeeded error b failed 1 [c]"},
+	{"R55: cleared by the package step",
+	{"tc x:jbp1 c:jA<x!", "tf a:jbA b<a*"},
+	"xa- =+ c+ =+",
+	"x()/1 xa/1 | rollback1 xb=package failed x:end failed error a "
+	"failed 1 | c/2 | commit2 | end succeeded error x failed 1 [c]"},
 	{"R55: not by a middle package",
 	{"tc x:jp1 c:jA<x", "t y:jbp2 b:jA<y*", "tf a:jbA"},
 	"xya- =+",
@@ -543,6 +548,11 @@ const TransactionCase transaction_cases[] = {
 	"xa- =+",
 	"x()/1 xa/1 | rollback1 x:end failed error a failed 1 | b=failed "
 	"invalid end failed error b failed 2 []"},
+	{"a rollback flag of the owner while that is being done",
+	{"tc x:jp1 b:b c:jA<b!", "t a:jbA b<a*"},
+	"xa- b- =+ c+ xb+ =+",
+	"x()/1 b xa/1 | rollback1 xb | | c/2 | | x:end succeeded error a "
+	"failed 1 commit2 | end succeeded error b failed 1 [c xb]"},
 	{"a commit flag of the owner while that is being done",
 	{"tc x:jp1 b:k c<b*", "t a:jbA b<a*"},
 	"xa- b+ =+ xb+",
