@@ -693,7 +693,7 @@ const TransactionCase transaction_cases[] = {
 	{"stop of who waits to join",
 	{"tc a:jA b:jbC c:jE<b! d<c*"},
 	"b- ! a~ =+",
-	"a/1 b/1 | | c=cancelled d=constraint a^ | rollback1 | end "
+	"a/1 b/1 | | c=cancelled a^ | rollback1 | d=cancelled end "
 	"cancelled error b failed 1 []"},
 	{"stop: an invalid transaction",
 	{"tc x:jp1 b:jA<x", "t a:jbA b<a*"},
@@ -731,6 +731,11 @@ const TransactionCase transaction_cases[] = {
 	"b- ( a+ =+ cw ) c+ =+",
 	"a/1 b/1 | | | rollback1 | |?t | c/2 | commit2 | end succeeded "
 	"error b failed 1 [c]"},
+	{"failure while one waits to join: what follows it",
+	{"tc a:jA b:jbC c:jE<b! d<c* e:!"},
+	"b- e- a+ =+",
+	"a/1 b/1 e | | c=package failed | rollback1 | d=package failed "
+	"end failed error e failed 2 []"},
 	{"finally after the end of the transaction",
 	{"tc a:jA f:f*"},
 	"a+ =+ f+",
