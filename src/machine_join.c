@@ -369,15 +369,49 @@ wf_join_skip_joiners(WfMachine *machine, WfReason reason)
 	}
 }
 
-/* Another machine may have put a rollback in the place of our commit. */
+/*
+ * A session of the transaction is gone.  Who awaits a retry in it, on whatever
+ * instance, has failed for good: nothing executes in it any more (D25).
+ */
+static void
+end_lost_retries(WfMachine *machine)
+{
+	const WfTransaction *transaction = machine->transaction;
+	int			i;
+
+	for (i = 0; i < WF_MAX_BRANCHES; i++)
+	{
+		int32		step = transaction->branches[i].step;
+
+		if (transaction->branches[i].machine != machine->id ||
+			!wf_machine_awaits_retry(machine, step))
+			continue;
+		wf_join_leave(machine, step);
+		wf_step_finish(machine, step, WF_STEP_FAILED);
+	}
+	wf_machine_settle(machine);
+}
+
+/*
+ * wf_join_catch_up
+ *		Another machine may have put a rollback in the place of our commit, or
+ *		heard that the transaction is lost.
+ */
 void
 wf_join_catch_up(WfMachine *machine)
 {
-	if (machine->committers.first == NO_STEP ||
-		machine->transaction->state == WF_TRANSACTION_COMMITTING)
+	const WfTransaction *transaction = machine->transaction;
+
+	if (transaction == NULL)
 		return;
-	release_committers(machine);
-	wf_machine_settle(machine);
+	if (machine->committers.first != NO_STEP &&
+		transaction->state != WF_TRANSACTION_COMMITTING)
+	{
+		release_committers(machine);
+		wf_machine_settle(machine);
+	}
+	if (transaction->lost)
+		end_lost_retries(machine);
 }
 
 /* Is the owner to commit when it completes?  Table 3.4. */
@@ -505,5 +539,5 @@ wf_machine_transaction_lost(WfMachine *machine)
 	while ((step = queue_pop_waiting(machine, &machine->committers,
 									 WAIT_COMMIT)) != NO_STEP)
 		wf_step_refuse(machine, step, WF_ERROR_INVALID, true);
-	wf_machine_settle(machine);
+	end_lost_retries(machine);
 }

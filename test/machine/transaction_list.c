@@ -570,6 +570,16 @@ const TransactionCase transaction_cases[] = {
 	{"tc a:jr2A b<a!"},
 	"% a- =+ b+",
 	"a/1 | | rollback1 b | | end failed error a failed 1 invalid [b]"},
+	{"D25: who awaits a retry has failed",
+	{"tc a:jr2A b<a!"},
+	"a- % a@ =+ b+",
+	"a/1 | a@ | rollback1 b | | | end failed error a failed 1 "
+	"invalid [b]"},
+	{"D25: who awaits a retry in a child has failed",
+	{"tc x:jp1 b<x", "t a:jr2A b<a!"},
+	"xa- % =+ xb+ b+",
+	"x()/1 xa/1 | xa@ | xb rollback1 | | x:end succeeded error a "
+	"failed 1 b | end failed invalid [xb b]"},
 	{"D25: a child's retry, too",
 	{"tc x:jp1", "t a:jr2A"},
 	"% xa- =+",
