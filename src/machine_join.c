@@ -210,6 +210,7 @@ wf_join_queue(WfMachine *machine, int32 step)
 {
 	BranchState *branch = &machine->branches[step_instance(machine, step)];
 
+	wf_ready_yield(machine, step);
 	wf_step_await(machine, step, WAIT_BRANCH, &branch->waiters);
 }
 

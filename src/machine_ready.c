@@ -194,6 +194,27 @@ wf_ready_take(WfMachine *machine, int32 step)
 		queue_pop(machine, &connection->waiters[flagged]);
 }
 
+/*
+ * wf_ready_yield
+ *		A step from wf_ready_pop() is to wait for something else: the next one
+ *		in the queue of its connection, which is free, competes instead.
+ */
+void
+wf_ready_yield(WfMachine *machine, int32 step)
+{
+	ConnectionState *connection = step_connection(machine, step);
+	Queue	   *waiters;
+
+	if (connection == NULL)
+		return;
+	waiters = &connection->waiters[machine->plan->steps[step].main_thread];
+	if (waiters->first != step)
+		return;
+	queue_pop(machine, waiters);
+	if (waiters->first != NO_STEP)
+		wf_ready_push(machine, waiters->first);
+}
+
 /* And gives it back. */
 void
 wf_ready_release(WfMachine *machine, int32 step)

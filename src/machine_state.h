@@ -291,6 +291,7 @@ extern void wf_ready_clear(WfMachine *machine);
 extern void wf_ready_push(WfMachine *machine, int32 step);
 extern int32 wf_ready_pop(WfMachine *machine);
 extern void wf_ready_take(WfMachine *machine, int32 step);
+extern void wf_ready_yield(WfMachine *machine, int32 step);
 extern void wf_ready_release(WfMachine *machine, int32 step);
 
 #endif							/* WF_MACHINE_STATE_H */
