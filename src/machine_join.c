@@ -58,13 +58,15 @@ wf_join_init(WfMachine *machine)
 void
 wf_join_clear(WfMachine *machine)
 {
-	int			i;
+	BranchQueue *queue = &machine->branches[0][0][0];
+	size_t		i;
 
-	for (i = 0; i < WF_MAX_BRANCHES; i++)
+	for (i = 0; i < sizeof(machine->branches) / sizeof(BranchQueue); i++)
 	{
-		queue_init(&machine->branches[i].waiters);
-		machine->branches[i].next = NO_STEP;
+		queue_init(&queue[i].waiters);
+		queue[i].next = NO_STEP;
 	}
+	machine->nbranch_waiters = 0;
 }
 
 /*
@@ -208,39 +210,53 @@ wf_join_refuse(WfMachine *machine, int32 step, Entry entry)
 void
 wf_join_queue(WfMachine *machine, int32 step)
 {
-	BranchState *branch = &machine->branches[step_instance(machine, step)];
-
 	wf_ready_yield(machine, step);
-	wf_step_await(machine, step, WAIT_BRANCH, &branch->waiters);
+	wf_step_await(machine, step, WAIT_BRANCH,
+				  &step_branch_queue(machine, step)->waiters);
+	machine->nbranch_waiters++;
+}
+
+/*
+ * Need the first of a queue not wait any longer: is its branch free, or has it
+ * nothing to do with the transaction any more (R12)?
+ */
+static bool
+can_wake(const WfMachine *machine, int32 instance, const BranchQueue *queue)
+{
+	const WfTransaction *transaction = machine->transaction;
+
+	if (queue->waiters.first == NO_STEP || queue->next != NO_STEP)
+		return false;
+	if (!is_closing(transaction) && transaction->branches[instance].machine == 0)
+		return true;
+	return wf_join_judge(machine, queue->waiters.first) == ENTRY_FREE;
 }
 
 /*
  * wf_join_wake
- *		For each branch that is free, let the first step that waits for it
- *		compete again; the next one follows when it has had its chance.
+ *		Let the first step of each queue in which none has to wait compete
+ *		again; the next one follows when it has had its chance.  True if there
+ *		was any.
  */
-void
+bool
 wf_join_wake(WfMachine *machine)
 {
-	WfTransaction *transaction = machine->transaction;
+	bool		woken = false;
 	int			i;
 
-	if (transaction == NULL || is_closing(transaction))
-		return;
-	for (i = 0; i < WF_MAX_BRANCHES; i++)
+	for (i = 0; i < WF_MAX_BRANCHES * 4 && machine->nbranch_waiters > 0; i++)
 	{
-		BranchState *branch = &machine->branches[i];
+		BranchQueue *queue = &machine->branches[i / 4][i / 2 % 2][i % 2];
 
-		if (branch->waiters.first == NO_STEP || branch->next != NO_STEP ||
-			transaction->branches[i].machine != 0)
+		if (!can_wake(machine, i / 4, queue))
 			continue;
-		branch->next = queue_pop_waiting(machine, &branch->waiters,
-										 WAIT_BRANCH);
-		if (branch->next == NO_STEP)
-			continue;
-		machine->steps[branch->next].wait = WAIT_NOTHING;
-		wf_ready_push(machine, branch->next);
+		queue->next = queue_pop(machine, &queue->waiters);
+		machine->nbranch_waiters--;
+		machine->steps[queue->next].wait = WAIT_NOTHING;
+		wf_ready_push(machine, queue->next);
+		woken = true;
 	}
+	return woken;
 }
 
 /*

@@ -105,6 +105,7 @@ heap_pop(WfMachine *machine, Heap *heap)
 	int32		top = items[0];
 	int32		last = items[--heap->count];
 	int32		hole = 0;
+	BranchQueue *queue = step_branch_queue(machine, top);
 
 	for (;;)
 	{
@@ -122,8 +123,8 @@ heap_pop(WfMachine *machine, Heap *heap)
 	}
 	items[hole] = last;
 	machine->steps[top].in_heap = false;
-	if (machine->branches[step_instance(machine, top)].next == top)
-		machine->branches[step_instance(machine, top)].next = NO_STEP;
+	if (queue->next == top)
+		queue->next = NO_STEP;
 	return top;
 }
 

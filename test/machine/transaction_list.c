@@ -342,6 +342,19 @@ const TransactionCase transaction_cases[] = {
 	{"tc a:j b:jA c:A"},
 	"c+ a+ b+ =+",
 	"a/1 c | | b/1 | commit1 | end succeeded [c a b]"},
+	{"a waiter whose connection is busy does not stop the next",
+	{"tc a:j b:jA c:j d:A<e e"},
+	"e+ a+ c+ d+ b+ =+",
+	"a/1 e | d | c/1 | | b/1 | commit1 | end succeeded [e a c d b]"},
+	{"one without main_thread passes one that waits for it",
+	{"tc a:j b:jm c:j d:m<e e"},
+	"e+ a+ c+ d+ b+ =+",
+	"a/1 e | d | c/1 | | b/1 | commit1 | end succeeded [e a c d b]"},
+	{"the end of the transaction frees who was enlisted",
+	{"tc a:jA b:b<a c:A<b! d:jB<b!"},
+	"a+ b- =+ d+ c+ =+",
+	"a/1 | b | rollback1 | d/2 c | | commit2 | end succeeded error b "
+	"failed 1 [d c]"},
 
 	/* result (R44 to R48) */
 	{"R44: success in spite of failures",
