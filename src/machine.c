@@ -153,6 +153,10 @@ judge_constraint(const WfMachine *machine, int32 step, WfOn on)
 			return on == WF_ON_SUCCESS ? VERDICT_NEVER : VERDICT_HOLDS;
 
 		default:
+			/* it waited to join when all was over: nothing comes of it */
+			if (machine->steps[step].reason == WF_REASON_PACKAGE_FAILED ||
+				machine->steps[step].reason == WF_REASON_CANCELLED)
+				return VERDICT_OPEN;
 			/* inactive: it satisfies nothing (R66) */
 			return VERDICT_NEVER;
 	}

@@ -297,13 +297,17 @@ next_start(WfMachine *machine, WfAction *action)
 	while (!machine->halted && !machine->paused && !machine->again &&
 		   machine->running < machine->plan->max_concurrent_steps)
 	{
-		int32		step;
+		bool		woken = wf_join_wake(machine);
+		int32		step = wf_ready_pop(machine);
 		Entry		entry;
 
-		wf_join_wake(machine);
-		step = wf_ready_pop(machine);
 		if (step == NO_STEP)
-			return false;
+		{
+			/* Who was woken may wait for a connection, and the next not. */
+			if (!woken)
+				return false;
+			continue;
+		}
 		entry = wf_join_judge(machine, step);
 		if (entry == ENTRY_LATER)
 		{

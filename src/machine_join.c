@@ -58,13 +58,15 @@ wf_join_init(WfMachine *machine)
 void
 wf_join_clear(WfMachine *machine)
 {
-	int			i;
+	BranchQueue *queue = &machine->branches[0][0][0];
+	size_t		i;
 
-	for (i = 0; i < WF_MAX_BRANCHES; i++)
+	for (i = 0; i < sizeof(machine->branches) / sizeof(BranchQueue); i++)
 	{
-		queue_init(&machine->branches[i].waiters);
-		machine->branches[i].next = NO_STEP;
+		queue_init(&queue[i].waiters);
+		queue[i].next = NO_STEP;
 	}
+	machine->nbranch_waiters = 0;
 }
 
 /*
@@ -208,38 +210,53 @@ wf_join_refuse(WfMachine *machine, int32 step, Entry entry)
 void
 wf_join_queue(WfMachine *machine, int32 step)
 {
-	BranchState *branch = &machine->branches[step_instance(machine, step)];
+	wf_ready_yield(machine, step);
+	wf_step_await(machine, step, WAIT_BRANCH,
+				  &step_branch_queue(machine, step)->waiters);
+	machine->nbranch_waiters++;
+}
 
-	wf_step_await(machine, step, WAIT_BRANCH, &branch->waiters);
+/*
+ * Need the first of a queue not wait any longer: is its branch free, or has it
+ * nothing to do with the transaction any more (R12)?
+ */
+static bool
+can_wake(const WfMachine *machine, int32 instance, const BranchQueue *queue)
+{
+	const WfTransaction *transaction = machine->transaction;
+
+	if (queue->waiters.first == NO_STEP || queue->next != NO_STEP)
+		return false;
+	if (!is_closing(transaction) && transaction->branches[instance].machine == 0)
+		return true;
+	return wf_join_judge(machine, queue->waiters.first) == ENTRY_FREE;
 }
 
 /*
  * wf_join_wake
- *		For each branch that is free, let the first step that waits for it
- *		compete again; the next one follows when it has had its chance.
+ *		Let the first step of each queue in which none has to wait compete
+ *		again; the next one follows when it has had its chance.  True if there
+ *		was any.
  */
-void
+bool
 wf_join_wake(WfMachine *machine)
 {
-	WfTransaction *transaction = machine->transaction;
+	bool		woken = false;
 	int			i;
 
-	if (transaction == NULL || is_closing(transaction))
-		return;
-	for (i = 0; i < WF_MAX_BRANCHES; i++)
+	for (i = 0; i < WF_MAX_BRANCHES * 4 && machine->nbranch_waiters > 0; i++)
 	{
-		BranchState *branch = &machine->branches[i];
+		BranchQueue *queue = &machine->branches[i / 4][i / 2 % 2][i % 2];
 
-		if (branch->waiters.first == NO_STEP || branch->next != NO_STEP ||
-			transaction->branches[i].machine != 0)
+		if (!can_wake(machine, i / 4, queue))
 			continue;
-		branch->next = queue_pop_waiting(machine, &branch->waiters,
-										 WAIT_BRANCH);
-		if (branch->next == NO_STEP)
-			continue;
-		machine->steps[branch->next].wait = WAIT_NOTHING;
-		wf_ready_push(machine, branch->next);
+		queue->next = queue_pop(machine, &queue->waiters);
+		machine->nbranch_waiters--;
+		machine->steps[queue->next].wait = WAIT_NOTHING;
+		wf_ready_push(machine, queue->next);
+		woken = true;
 	}
+	return woken;
 }
 
 /*
@@ -310,7 +327,7 @@ wf_join_ask_rollback(WfMachine *machine)
 {
 	WfTransaction *transaction = machine->transaction;
 
-	if (transaction == NULL || transaction->ending)
+	if (transaction == NULL)
 		return;
 	switch ((WfTransactionState) transaction->state)
 	{
@@ -318,11 +335,14 @@ wf_join_ask_rollback(WfMachine *machine)
 			break;
 		case WF_TRANSACTION_ACTIVE:
 		case WF_TRANSACTION_COMMITTING:
+			if (transaction->ending)
+				break;
 			transaction->state = WF_TRANSACTION_ROLLING_BACK;
 			transaction->invalidates = machine->inherits;
 			release_committers(machine);
 			break;
 		case WF_TRANSACTION_ROLLING_BACK:
+			/* acknowledged by the owner, also while the driver is at it */
 			if (!machine->inherits)
 				transaction->invalidates = false;
 			break;
@@ -366,15 +386,49 @@ wf_join_skip_joiners(WfMachine *machine, WfReason reason)
 	}
 }
 
-/* Another machine may have put a rollback in the place of our commit. */
+/*
+ * A session of the transaction is gone.  Who awaits a retry in it, on whatever
+ * instance, has failed for good: nothing executes in it any more (D25).
+ */
+static void
+end_lost_retries(WfMachine *machine)
+{
+	const WfTransaction *transaction = machine->transaction;
+	int			i;
+
+	for (i = 0; i < WF_MAX_BRANCHES; i++)
+	{
+		int32		step = transaction->branches[i].step;
+
+		if (transaction->branches[i].machine != machine->id ||
+			!wf_machine_awaits_retry(machine, step))
+			continue;
+		wf_join_leave(machine, step);
+		wf_step_finish(machine, step, WF_STEP_FAILED);
+	}
+	wf_machine_settle(machine);
+}
+
+/*
+ * wf_join_catch_up
+ *		Another machine may have put a rollback in the place of our commit, or
+ *		heard that the transaction is lost.
+ */
 void
 wf_join_catch_up(WfMachine *machine)
 {
-	if (machine->committers.first == NO_STEP ||
-		machine->transaction->state == WF_TRANSACTION_COMMITTING)
+	const WfTransaction *transaction = machine->transaction;
+
+	if (transaction == NULL)
 		return;
-	release_committers(machine);
-	wf_machine_settle(machine);
+	if (machine->committers.first != NO_STEP &&
+		transaction->state != WF_TRANSACTION_COMMITTING)
+	{
+		release_committers(machine);
+		wf_machine_settle(machine);
+	}
+	if (transaction->lost)
+		end_lost_retries(machine);
 }
 
 /* Is the owner to commit when it completes?  Table 3.4. */
@@ -502,5 +556,5 @@ wf_machine_transaction_lost(WfMachine *machine)
 	while ((step = queue_pop_waiting(machine, &machine->committers,
 									 WAIT_COMMIT)) != NO_STEP)
 		wf_step_refuse(machine, step, WF_ERROR_INVALID, true);
-	wf_machine_settle(machine);
+	end_lost_retries(machine);
 }

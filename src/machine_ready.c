@@ -105,6 +105,7 @@ heap_pop(WfMachine *machine, Heap *heap)
 	int32		top = items[0];
 	int32		last = items[--heap->count];
 	int32		hole = 0;
+	BranchQueue *queue = step_branch_queue(machine, top);
 
 	for (;;)
 	{
@@ -122,8 +123,8 @@ heap_pop(WfMachine *machine, Heap *heap)
 	}
 	items[hole] = last;
 	machine->steps[top].in_heap = false;
-	if (machine->branches[step_instance(machine, top)].next == top)
-		machine->branches[step_instance(machine, top)].next = NO_STEP;
+	if (queue->next == top)
+		queue->next = NO_STEP;
 	return top;
 }
 
@@ -192,6 +193,27 @@ wf_ready_take(WfMachine *machine, int32 step)
 	connection->user = step;
 	if (connection->waiters[flagged].first == step)
 		queue_pop(machine, &connection->waiters[flagged]);
+}
+
+/*
+ * wf_ready_yield
+ *		A step from wf_ready_pop() is to wait for something else: the next one
+ *		in the queue of its connection, which is free, competes instead.
+ */
+void
+wf_ready_yield(WfMachine *machine, int32 step)
+{
+	ConnectionState *connection = step_connection(machine, step);
+	Queue	   *waiters;
+
+	if (connection == NULL)
+		return;
+	waiters = &connection->waiters[machine->plan->steps[step].main_thread];
+	if (waiters->first != step)
+		return;
+	queue_pop(machine, waiters);
+	if (waiters->first != NO_STEP)
+		wf_ready_push(machine, waiters->first);
 }
 
 /* And gives it back. */

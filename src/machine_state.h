@@ -68,13 +68,18 @@ typedef struct ConnectionState
 	Queue		waiters[2];		/* steps that met it in use, in that order */
 } ConnectionState;
 
-/* Steps that met their branch in use, and the first of them once it is free,
- * until it comes out of its heap again. */
-typedef struct BranchState
+/*
+ * Steps that met their branch in use, and the first of them once it is free,
+ * until it comes out of its heap again.  A branch has four of these: those
+ * that wait for the main thread as well must not stand in the way of those
+ * that do not, nor those that join in the way of those that are in the
+ * transaction only as long as their connection is.
+ */
+typedef struct BranchQueue
 {
 	Queue		waiters;
 	int32		next;			/* or NO_STEP */
-} BranchState;
+} BranchQueue;
 
 /* A part of the array of heaps. */
 typedef struct Heap
@@ -108,7 +113,9 @@ struct WfMachine
 									 * transaction */
 	Queue		joiners;		/* running, wait to join */
 	Queue		committers;		/* running, wait for a commit */
-	BranchState branches[WF_MAX_BRANCHES];
+	BranchQueue branches[WF_MAX_BRANCHES][2][2];	/* by joins and by
+													 * main_thread */
+	int32		nbranch_waiters;	/* steps in these */
 	int32		id;				/* among the machines of the transaction */
 	int32		main_thread;	/* the running step with this flag, or
 								 * NO_STEP */
@@ -183,6 +190,16 @@ step_instance(const WfMachine *machine, int32 step)
 	int32		connection = machine->plan->steps[step].connection;
 
 	return connection < 0 ? 0 : machine->plan->connections[connection].instance;
+}
+
+/* Where a step waits for its branch. */
+static inline BranchQueue *
+step_branch_queue(WfMachine *machine, int32 step)
+{
+	const WfPlanStep *plan_step = &machine->plan->steps[step];
+
+	return &machine->branches[step_instance(machine, step)]
+		[plan_step->joins][plan_step->main_thread];
 }
 
 static inline void
@@ -275,7 +292,7 @@ extern void wf_join_enter(WfMachine *machine, int32 step);
 extern void wf_join_leave(WfMachine *machine, int32 step);
 extern void wf_join_refuse(WfMachine *machine, int32 step, Entry entry);
 extern void wf_join_queue(WfMachine *machine, int32 step);
-extern void wf_join_wake(WfMachine *machine);
+extern bool wf_join_wake(WfMachine *machine);
 extern bool wf_join_holds_condition(const WfMachine *machine, int32 step);
 extern bool wf_join_ask_commit(WfMachine *machine, int32 step);
 extern void wf_join_ask_rollback(WfMachine *machine);
@@ -291,6 +308,7 @@ extern void wf_ready_clear(WfMachine *machine);
 extern void wf_ready_push(WfMachine *machine, int32 step);
 extern int32 wf_ready_pop(WfMachine *machine);
 extern void wf_ready_take(WfMachine *machine, int32 step);
+extern void wf_ready_yield(WfMachine *machine, int32 step);
 extern void wf_ready_release(WfMachine *machine, int32 step);
 
 #endif							/* WF_MACHINE_STATE_H */

@@ -24,7 +24,7 @@
 
 #include <time.h>
 
-#include "machine_test.h"
+#include "transaction_test.h"
 
 #define MAX_OPS			4096
 
@@ -70,6 +70,12 @@ unpack_sqlstate(int sqlstate)
 
 static uint64 random_state;
 
+void
+random_seed(uint64 seed)
+{
+	random_state = seed;
+}
+
 static uint32
 random_bits(void)
 {
@@ -81,13 +87,13 @@ random_bits(void)
 }
 
 /* 0 .. n - 1 */
-static int
+int
 random_below(int n)
 {
 	return (int) (((uint64) random_bits() * n) >> 32);
 }
 
-static bool
+bool
 random_percent(int percent)
 {
 	return random_below(100) < percent;
@@ -103,6 +109,7 @@ plan_init(TestPlan *test, int nsteps, int max_edges)
 	int			i;
 
 	memset(test, 0, sizeof(TestPlan));
+	test->plan.connections = test->connections;
 	test->edges = calloc(max_edges + 1, sizeof(TestEdge));
 	test->plan.edges = calloc(max_edges + 1, sizeof(WfPlanEdge));
 	test->plan.steps = calloc(nsteps + 1, sizeof(WfPlanStep));
@@ -299,7 +306,7 @@ random_plan(TestPlan *test)
 	if (random_percent(30))
 		nsteps = random_below(6);
 	plan_init(test, nsteps, nsteps * 4);
-	test->plan.nconnections = random_below(MAX_CONNECTIONS + 1);
+	test->plan.nconnections = random_below(4);
 	test->plan.fail_on_first_error = random_percent(40);
 	test->plan.max_concurrent_steps =
 		random_percent(80) ? 1 + random_below(5) : 100;
@@ -674,7 +681,7 @@ random_package(uint64 seed)
 {
 	static Trial trial;
 
-	random_state = seed;
+	random_seed(seed);
 	complaint = NULL;
 	trial.nops = 0;
 	random_plan(&trial.test);
@@ -973,6 +980,8 @@ main(int argc, char **argv)
 	}
 
 	test_cases();
+	test_transaction_cases();
+	test_transaction_table();
 	test_random(seed, packages);
 	test_sizes();
 	printf("1..%d\n", test_count);

@@ -28,9 +28,12 @@ typedef struct TestEdge
 	WfOn		on;
 } TestEdge;
 
+#define MAX_CONNECTIONS 5
+
 typedef struct TestPlan
 {
 	WfPlan		plan;
+	WfPlanConnection connections[MAX_CONNECTIONS];
 	TestEdge   *edges;
 	int			nedges;
 } TestPlan;
@@ -48,12 +51,16 @@ extern const char *unpack_sqlstate(int sqlstate);
 /* Print one line of the result. */
 extern void tap(bool passed, const char *name);
 
+/* Random numbers: the same ones from the same seed. */
+extern void random_seed(uint64 seed);
+extern int	random_below(int n);
+extern bool random_percent(int percent);
+
 /* machine_cases.c */
 extern void test_cases(void);
 
 /* machine_model.c; for plans of up to this size */
 #define MAX_STEPS		30
-#define MAX_CONNECTIONS 3
 
 typedef enum Constraints
 {
