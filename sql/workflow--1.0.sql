@@ -83,7 +83,8 @@ CREATE TABLE workflow.run (
     root_run_id bigint,
     start_at timestamptz,
     variables jsonb,
-    request_key text
+    request_key text,
+    restart_of bigint
 );
 COMMENT ON TABLE workflow.run IS 'runs as they were requested; the rows never change';
 
@@ -389,6 +390,13 @@ AS 'MODULE_PATHNAME', 'wf_watch_job';
 COMMENT ON PROCEDURE workflow.watch_job(bigint, boolean) IS
 'follow a run that somebody else started, as run_job does';
 
+CREATE FUNCTION workflow.purge_history(older_than interval, package text DEFAULT NULL)
+RETURNS bigint
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'wf_purge_history';
+COMMENT ON FUNCTION workflow.purge_history(interval, text) IS
+'delete runs that ended longer ago, with their child runs: those of one package, or all that the caller owns; returns their number';
+
 -- ---------------------------------------------------------------------------
 -- Functions for steps: what a step sees of its run; null in other sessions.
 -- ---------------------------------------------------------------------------
@@ -564,6 +572,7 @@ SELECT r.run_id,
     COALESCE(NULLIF(v.document -> 'variables', 'null'), '{}') || COALESCE(r.variables, '{}')
         || COALESCE(o.variables, '{}') AS variables,
     r.request_key,
+    r.restart_of,
     pg_catalog.pg_get_userbyid(o.stopped_by) AS stopped_by,
     o.stop_reason
 FROM workflow.run r

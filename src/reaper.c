@@ -269,11 +269,14 @@ static void
 judge_run(WfScheduler *s, const WfOrphan *orphan)
 {
 	WfEntry    *e = &s->database->entries[orphan->entry];
-	WfRunOutcome outcome;
+	WfRunOutcome outcome = {.status = WF_RUN_SUCCEEDED};
 	TransactionId xid;
 	WfRecord   *record;
+	WfRun		run;
 
-	if (wf_history_read_run_outcome(e->run_id, &outcome, &xid))
+	/* what is not there any more had ended, and was a root */
+	if (wf_history_read_run_outcome(e->run_id, &outcome, &xid) ||
+		!wf_history_read_run(e->run_id, &run))
 	{
 		e->status = outcome.status;
 		e->sqlstate = outcome.sqlstate;
