@@ -39,32 +39,32 @@ SELECT workflow.purge_history('0') >= 0 AS purged;
 SELECT count(*) FROM workflow.run_history;
 SELECT * FROM left_over WHERE count > 0;
 
-SELECT workflow.define_package('{"name": "p", "steps": [{"name": "a", "command": "SELECT 1"}, {"name": "b", "command": "DO $$BEGIN COMMIT; END$$", "after": ["a"]}]}');
-SELECT workflow.define_package('{"name": "child", "steps": [{"name": "a", "command": "SELECT 1"}]}');
-SELECT workflow.define_package('{"name": "parent", "steps": [{"name": "a", "kind": "package", "command": "child"}, {"name": "b", "kind": "package", "command": "child", "after": ["a"]}]}');
-SELECT workflow.define_package('{"name": "waits", "steps": [{"name": "a", "command": "SELECT pg_advisory_lock_shared(4720), pg_advisory_unlock_shared(4720)"}]}');
-SELECT workflow.define_package('{"name": "outer", "steps": [{"name": "a", "kind": "package", "command": "child"}, {"name": "b", "kind": "package", "command": "waits", "after": ["a"]}]}');
+SELECT workflow.define_package('{"name": "purge_p", "steps": [{"name": "a", "command": "SELECT 1"}, {"name": "b", "command": "DO $$BEGIN COMMIT; END$$", "after": ["a"]}]}');
+SELECT workflow.define_package('{"name": "purge_child", "steps": [{"name": "a", "command": "SELECT 1"}]}');
+SELECT workflow.define_package('{"name": "purge_parent", "steps": [{"name": "a", "kind": "package", "command": "purge_child"}, {"name": "b", "kind": "package", "command": "purge_child", "after": ["a"]}]}');
+SELECT workflow.define_package('{"name": "purge_waits", "steps": [{"name": "a", "command": "SELECT pg_advisory_lock_shared(4720), pg_advisory_unlock_shared(4720)"}]}');
+SELECT workflow.define_package('{"name": "purge_outer", "steps": [{"name": "a", "kind": "package", "command": "purge_child"}, {"name": "b", "kind": "package", "command": "purge_waits", "after": ["a"]}]}');
 
 -- by age
-CALL execute('p');
-CALL execute('parent');
-CALL execute('p');
-SELECT count(*) FROM workflow.step_start WHERE run_id IN (SELECT run_id FROM workflow.run_history WHERE package = 'p');
+CALL execute('purge_p');
+CALL execute('purge_parent');
+CALL execute('purge_p');
+SELECT count(*) FROM workflow.step_start WHERE run_id IN (SELECT run_id FROM workflow.run_history WHERE package = 'purge_p');
 SELECT workflow.purge_history('1 hour');
 SELECT * FROM runs ORDER BY package;
 -- by package: its own runs, not child runs of others
-SELECT workflow.purge_history('0', 'child');
-SELECT workflow.purge_history('0', 'p');
+SELECT workflow.purge_history('0', 'purge_child');
+SELECT workflow.purge_history('0', 'purge_p');
 SELECT * FROM runs ORDER BY package;
 SELECT * FROM left_over WHERE count > 0;
 -- whole trees
-SELECT workflow.purge_history('0 s', 'parent');
+SELECT workflow.purge_history('0 s', 'purge_parent');
 SELECT * FROM runs ORDER BY package;
 SELECT * FROM left_over WHERE count > 0;
 SELECT count(*) FROM workflow.step_outcome, workflow.step_start;
 
 -- part of the transaction
-CALL execute('p');
+CALL execute('purge_p');
 BEGIN;
 SELECT workflow.purge_history('0');
 SELECT count(*) FROM workflow.run_history;
@@ -73,7 +73,7 @@ ROLLBACK;
 SELECT count(*) FROM workflow.run_history;
 -- runs that the transaction itself has started are open
 BEGIN;
-SELECT workflow.start_job('p') AS run \gset
+SELECT workflow.start_job('purge_p') AS run \gset
 SELECT workflow.purge_history('0');
 COMMIT;
 SELECT workflow.wait_for_job(:run, '60s');
@@ -81,8 +81,8 @@ SELECT workflow.purge_history('0');
 
 -- open runs stay, with their whole tree; queued and paused ones, too
 SELECT pg_advisory_lock(4720);
-SELECT workflow.start_job('outer') AS run \gset
-SELECT workflow.start_job('p', start_at => 'infinity', request_key => 'k') AS delayed \gset
+SELECT workflow.start_job('purge_outer') AS run \gset
+SELECT workflow.start_job('purge_p', start_at => 'infinity', request_key => 'k') AS delayed \gset
 SELECT workflow.wait_for_job(run_id, '60s') FROM workflow.run_history WHERE root_run_id = :run AND parent_step = 'a';
 DO $$
 BEGIN
@@ -101,9 +101,9 @@ SELECT * FROM runs ORDER BY package;
 SELECT workflow.stop_job(:delayed);
 
 -- a request key goes with its run, not before
-SELECT workflow.start_job('p', request_key => 'k') = :delayed AS same;
+SELECT workflow.start_job('purge_p', request_key => 'k') = :delayed AS same;
 SELECT workflow.purge_history('0');
-SELECT workflow.start_job('p', request_key => 'k') AS run \gset
+SELECT workflow.start_job('purge_p', request_key => 'k') AS run \gset
 SELECT :run > :delayed AS another;
 SELECT workflow.wait_for_job(:run, '60s');
 SELECT count(*) FROM workflow.request_key;
@@ -111,20 +111,20 @@ SELECT count(*) FROM workflow.request_key;
 -- a run that an open run has taken over from stays with its tree, and those
 -- that it had taken over from
 SELECT workflow.purge_history('0');
-CALL execute('parent');
-CALL execute('p');
-CALL execute('p');
-CALL execute('p');
+CALL execute('purge_parent');
+CALL execute('purge_p');
+CALL execute('purge_p');
+CALL execute('purge_p');
 CREATE TABLE numbered AS
 SELECT run_id, package, row_number() OVER (PARTITION BY package ORDER BY run_id) AS number FROM workflow.run_history;
--- p 1 <- a child run; p 2 <- p 3 <- an open one: restarts as restart_job records them
-UPDATE workflow.run SET restart_of = (SELECT run_id FROM numbered WHERE package = 'p' AND number = 2)
-WHERE run_id = (SELECT run_id FROM numbered WHERE package = 'p' AND number = 3);
-SELECT workflow.start_job('p', start_at => 'infinity') AS delayed \gset
-UPDATE workflow.run SET restart_of = (SELECT run_id FROM numbered WHERE package = 'p' AND number = 3) WHERE run_id = :delayed;
+-- p 2 <- p 3 <- an open run, child 2 <- another one, as restart_job records it
+UPDATE workflow.run SET restart_of = (SELECT run_id FROM numbered WHERE package = 'purge_p' AND number = 2)
+WHERE run_id = (SELECT run_id FROM numbered WHERE package = 'purge_p' AND number = 3);
+SELECT workflow.start_job('purge_p', start_at => 'infinity') AS delayed \gset
+UPDATE workflow.run SET restart_of = (SELECT run_id FROM numbered WHERE package = 'purge_p' AND number = 3) WHERE run_id = :delayed;
 SELECT restart_of IS NOT NULL AS restarted FROM workflow.run_history WHERE run_id = :delayed;
-SELECT workflow.start_job('p', start_at => 'infinity') AS other \gset
-UPDATE workflow.run SET restart_of = (SELECT run_id FROM numbered WHERE package = 'child' AND number = 2) WHERE run_id = :other;
+SELECT workflow.start_job('purge_p', start_at => 'infinity') AS other \gset
+UPDATE workflow.run SET restart_of = (SELECT run_id FROM numbered WHERE package = 'purge_child' AND number = 2) WHERE run_id = :other;
 SELECT workflow.purge_history('0');
 SELECT package, number FROM numbered JOIN workflow.run USING (run_id) ORDER BY run_id;
 SELECT workflow.stop_job(:delayed), workflow.stop_job(:other);
@@ -133,8 +133,8 @@ SELECT * FROM left_over WHERE count > 0;
 DROP TABLE numbered;
 
 -- more runs than a batch, with child runs that come late
-SELECT count(workflow.start_job('parent')) FROM generate_series(1, 500);
-SELECT count(workflow.start_job('p')) FROM generate_series(1, 1000);
+SELECT count(workflow.start_job('purge_parent')) FROM generate_series(1, 500);
+SELECT count(workflow.start_job('purge_p')) FROM generate_series(1, 1000);
 DO $$
 BEGIN
 	FOR i IN 1 .. 6000 LOOP
@@ -144,7 +144,7 @@ BEGIN
 	END LOOP;
 END $$;
 SELECT * FROM runs ORDER BY package;
-SELECT workflow.purge_history('0', 'parent');
+SELECT workflow.purge_history('0', 'purge_parent');
 SELECT workflow.purge_history('0');
 SELECT * FROM left_over WHERE count > 0;
 
@@ -167,7 +167,7 @@ CREATE ROLE regress_workflow_two LOGIN;
 CREATE ROLE regress_workflow_group ROLE regress_workflow_one;
 GRANT USAGE ON SCHEMA workflow TO regress_workflow_one, regress_workflow_two, regress_workflow_group;
 GRANT pg_monitor TO regress_workflow_two;
-CALL execute('p');
+CALL execute('purge_p');
 SET ROLE regress_workflow_one;
 SELECT workflow.define_package('{"name": "one", "steps": [{"name": "a", "command": "SELECT 1"}]}');
 SELECT workflow.define_package('{"name": "one dropped", "steps": [{"name": "a", "command": "SELECT 1"}]}');
@@ -183,7 +183,7 @@ SELECT workflow.alter_package_owner('one given', 'regress_workflow_two');
 SET ROLE regress_workflow_two;
 CALL execute('one');
 SELECT try($$SELECT workflow.purge_history('0', 'one')$$);
-SELECT try($$SELECT workflow.purge_history('0', 'p')$$);
+SELECT try($$SELECT workflow.purge_history('0', 'purge_p')$$);
 -- without a package: the own ones, which are those of the present owner
 SELECT workflow.purge_history('0');
 SELECT * FROM runs ORDER BY package COLLATE "C";
@@ -226,7 +226,7 @@ SELECT workflow.package_definition('v', 1) #>> '{steps,0,command}' AS command;
 -- the runs of an old version go, and it with them
 SELECT define_v(4);
 BEGIN;
-SELECT workflow.purge_history('0', 'p');
+SELECT workflow.purge_history('0', 'purge_p');
 SELECT workflow.purge_history('0', 'v');
 SELECT * FROM versions ORDER BY version;
 SELECT try($$SELECT workflow.package_definition('v', 1)$$);
@@ -262,10 +262,10 @@ SELECT * FROM versions ORDER BY version;
 
 -- the horizon is about open runs, and stays
 SELECT still_open <@ (SELECT coalesce(array_agg(run_id), '{}') FROM workflow.open_run) AS right FROM workflow.horizon;
-CALL execute('p');
+CALL execute('purge_p');
 SELECT count(*) FROM workflow.open_run;
 
-SELECT workflow.drop_package(p) FROM unnest('{p,child,parent,waits,outer}'::text[]) AS p;
+SELECT workflow.drop_package(p) FROM unnest('{purge_p,purge_child,purge_parent,purge_waits,purge_outer}'::text[]) AS p;
 SELECT workflow.purge_history('0');
 SELECT name, version FROM workflow.definition_version WHERE package_id NOT IN (SELECT package_id FROM workflow.definition);
 DROP TABLE newest;

@@ -140,8 +140,13 @@ is(scalar_query($node, q{SELECT workflow.purge_history('0')}),
 	1, 'its run is deleted');
 kill 'CONT', $scheduler;
 is((start_and_wait($node, 'p'))[1], 'succeeded', 'the agent goes on');
+$node->poll_query_until('postgres',
+	'SELECT running_runs = 0 FROM workflow.agent')
+  or die 'there is a run that does not end';
 is(scalar_query($node, 'SELECT scheduler_pid FROM workflow.agent'),
 	$scheduler, 'as the same process');
+unlike(slurp_file($node->logfile),
+	qr/is not there/, 'nobody has looked for the run that is gone');
 
 # Open runs are found after a crash, whatever was deleted around them.
 start_and_wait($node, 'p') for 1 .. 3;
