@@ -382,6 +382,7 @@ wf_history_end_run(const WfRun *run, const WfRunOutcome *outcome,
 	step.started_at = run->requested_at;
 	step.finished_at = outcome->finished_at;
 	step.rows = -1;
+	step.remote_run_id = run->run_id;
 	step.status = wf_history_step_status(outcome->status, parent_stops);
 	step.sqlstate = outcome->sqlstate;
 	step.message = outcome->message;

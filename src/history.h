@@ -50,7 +50,8 @@ typedef struct WfStepOutcome
 	TimestampTz started_at;		/* 0: it never started */
 	TimestampTz finished_at;	/* 0: it never started */
 	int64		rows;			/* -1: none to speak of */
-	int64		remote_run_id;	/* run that a job step has started; 0: none */
+	int64		remote_run_id;	/* run that a job step has started, child run
+								 * of a package step; 0: none */
 	int32		statement;		/* number of the failing one; 0: none failed */
 	WfStepStatus status;
 	WfReason	reason;

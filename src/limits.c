@@ -16,6 +16,7 @@
 #include "storage/latch.h"
 #include "utils/memutils.h"
 
+#include "held.h"
 #include "limits.h"
 #include "plan.h"
 
@@ -30,6 +31,7 @@ typedef struct Limit
 
 static Limit *limit_of(WfScheduler *s, int64 package_id);
 static void add_active(WfScheduler *s, Limit *limit, int64 run_id);
+static void let_go(WfScheduler *s, int64 run_id);
 
 /* Prepare. */
 void
@@ -73,6 +75,14 @@ add_active(WfScheduler *s, Limit *limit, int64 run_id)
 	limit->active[limit->nactive++] = run_id;
 }
 
+/* A run does not wait here any more. */
+static void
+let_go(WfScheduler *s, int64 run_id)
+{
+	wf_held_remove(s->held, run_id);
+	s->nheld--;
+}
+
 /* A run wants to be queued. */
 bool
 wf_limits_enter(WfScheduler *s, const WfPlan *plan, const WfQueuedRun *run)
@@ -82,6 +92,8 @@ wf_limits_enter(WfScheduler *s, const WfPlan *plan, const WfQueuedRun *run)
 	if (limit->nactive >= plan->max_concurrent_runs)
 	{
 		wf_queue_add(&limit->waiting, run, run->run_id);
+		wf_held_add(s->held, run->run_id);
+		s->nheld++;
 		return false;
 	}
 	add_active(s, limit, run->run_id);
@@ -103,6 +115,7 @@ wf_limits_left(WfScheduler *s, int64 package_id, int64 run_id)
 			limit->active[i] = limit->active[--limit->nactive];
 			if (wf_queue_take(&limit->waiting, &next))
 			{
+				let_go(s, next.run_id);
 				add_active(s, limit, next.run_id);
 				wf_intake_queue(s, &next, next.run_id);
 				SetLatch(MyLatch);	/* this turn may be past admission */
@@ -125,6 +138,7 @@ wf_limits_remove(WfScheduler *s, int64 run_id, WfQueuedRun *run)
 		if (wf_queue_remove(&limit->waiting, run_id, run))
 		{
 			hash_seq_term(&status);
+			let_go(s, run_id);
 			return true;
 		}
 	}

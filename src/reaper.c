@@ -106,8 +106,6 @@ wf_reaper_free_entry(WfScheduler *s, int entry)
 {
 	WfEntry    *e = &s->database->entries[entry];
 
-	if (e->kind == WF_ENTRY_RUN && e->parent_run_id == 0)
-		s->running_inline--;
 	wf_area_free(s->area, &e->error);
 	wf_area_free(s->area, &e->set_variables);
 	wf_area_free(s->area, &e->run_error);

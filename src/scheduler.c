@@ -44,6 +44,7 @@
 #include "catalog.h"
 #include "compat.h"
 #include "guc.h"
+#include "held.h"
 #include "limits.h"
 #include "pool.h"
 #include "scheduler.h"
@@ -109,6 +110,7 @@ attach(WfDatabase *database)
 		database->generation++;
 		database->area = DSM_HANDLE_INVALID;
 		database->live = InvalidDsaPointer;
+		database->held = InvalidDsaPointer;
 		database->ready = false;
 	}
 	LWLockRelease(&database->lock);
@@ -194,6 +196,7 @@ begin_work(WfScheduler *s)
 	wf_database_reset(s->database);
 	s->area = wf_area_create(s->database);
 	s->live = wf_live_create(s->database, s->area);
+	s->held = wf_held_create(s->database, s->area);
 	MemoryContextSwitchTo(s->turn);
 	apply_settings(s);
 
@@ -426,8 +429,8 @@ static void
 publish(WfScheduler *s)
 {
 	LWLockAcquire(&s->database->lock, LW_EXCLUSIVE);
-	s->database->running = s->running_inline + hash_get_num_entries(s->driven);
-	s->database->queued = s->simple.length + s->complex.length +
+	s->database->driven = hash_get_num_entries(s->driven);
+	s->database->queued = s->simple.length + s->complex.length + s->nheld +
 		hash_get_num_entries(s->delayed);
 	LWLockRelease(&s->database->lock);
 }
