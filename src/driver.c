@@ -32,6 +32,7 @@
 #include "guc.h"
 #include "machine.h"
 #include "driver.h"
+#include "run_log.h"
 #include "scheduler.h"
 #include "variables.h"
 
@@ -123,6 +124,7 @@ wf_driver_begin(WfScheduler *s, const WfRun *run, bool replay, int sessions)
 	if (replay)
 		r->record = wf_history_read_record(run->run_id);
 	make_live(s, r);
+	wf_run_log_begun(&r->run, r->plan, replay);
 
 	entry = hash_search(s->driven, &r->run_id, HASH_ENTER, NULL);
 	entry->run = r;
@@ -662,6 +664,7 @@ end_run(WfScheduler *s, WfDrivenRun *r, const WfAction *action)
 	wf_recovery_end_children(s, r->run_id, r->stopped_by, r->stop_reason);
 	describe_end(r, action, &outcome);
 	wf_history_end_run(&r->run, &outcome, r->parent_stops);
+	wf_run_log_ended(&r->run, r->plan, &outcome);
 	wf_scheduler_note_end(s, r->run_id,
 						  r->parent == NULL ? r->run.package_id : 0);
 	for (i = 0; i < r->plan->nconnections; i++)

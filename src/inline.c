@@ -39,6 +39,7 @@
 #include "history.h"
 #include "inline.h"
 #include "machine.h"
+#include "run_log.h"
 #include "session.h"
 #include "variables.h"
 
@@ -112,6 +113,7 @@ wf_inline_run(WfDatabase *database, WfEntry *entry)
 	entry->started_at = r.started_at;
 
 	begin(&r);
+	wf_run_log_begun(&r.run, r.plan, r.record != NULL);
 	if (r.record == NULL)
 		stop_if_asked(&r);		/* else what is on record comes first */
 	advance(&r);
@@ -420,6 +422,7 @@ write_end(InlineRun *r)
 							 r->entry->stop_reason) : NULL;
 	}
 	wf_history_end_run(&r->run, &outcome, r->entry->parent_stops);
+	wf_run_log_ended(&r->run, r->plan, &outcome);
 	r->end_written = true;
 }
 

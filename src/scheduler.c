@@ -47,6 +47,7 @@
 #include "held.h"
 #include "limits.h"
 #include "pool.h"
+#include "run_log.h"
 #include "scheduler.h"
 
 #define HORIZON_INTERVAL_MS		10000
@@ -354,6 +355,7 @@ wf_scheduler_end_unstarted(WfScheduler *s, const WfRun *run,
 		wf_history_insert_step_outcome(&step);
 	}
 	wf_history_end_run(run, &outcome, parent_stops);
+	wf_run_log_ended(run, plan, &outcome);
 	wf_scheduler_note_end(s, run->run_id,
 						  run->parent_run_id == 0 ? run->package_id : 0);
 }
