@@ -84,6 +84,7 @@ SELECT workflow.run_id(), workflow.step_name(), workflow.variables();
 SELECT workflow.variable('day');
 SET workflow.variables = '{"day": "forged"}';
 SELECT workflow.variable('day'), workflow.run_id();
+RESET workflow.variables;
 
 -- large, and many
 SELECT workflow.define_package(jsonb_build_object('name', 'var_large',
@@ -92,6 +93,34 @@ SELECT workflow.define_package(jsonb_build_object('name', 'var_large',
 FROM generate_series(1, 1000) AS i;
 CALL execute('var_large', jsonb_build_object('big', repeat('y', 1000000)));
 SELECT name, value FROM seen;
+-- workflow.variables, as steps on servers see them: in steps and conditions,
+-- with what the step has set, in parallel workers too; nothing outside
+CREATE TABLE values_seen (step text, value text);
+CREATE TABLE big AS SELECT i FROM generate_series(1, 10000) AS i;
+ANALYZE big;
+SELECT workflow.define_package($$ {
+  "name": "var_setting", "variables": {"n": 3, "day": "2024-02-29", "counted": null}, "connections": [{"name": "c"}],
+  "steps": [
+    {"name": "a", "command": [
+        "INSERT INTO values_seen VALUES ('a', current_setting('workflow.variables')::jsonb ->> 'day');",
+        "SELECT workflow.set_variable('day', current_date - current_date);",
+        "INSERT INTO values_seen VALUES ('a', current_setting('workflow.variables')::jsonb ->> 'day')"]},
+    {"name": "b", "after": ["a"], "connection": "c", "condition": "current_setting('workflow.variables')::jsonb ->> 'day' = '0'",
+     "command": "INSERT INTO values_seen VALUES ('b', current_setting('workflow.variables')::jsonb = workflow.variables())"},
+    {"name": "parallel", "after": ["b"],
+     "settings": {"parallel_setup_cost": "0", "parallel_tuple_cost": "0", "min_parallel_table_scan_size": "0", "parallel_leader_participation": "off"},
+     "command": "INSERT INTO values_seen VALUES ('parallel', ''); SELECT count(*) FROM big WHERE i <= (current_setting('workflow.variables')::jsonb ->> 'n')::int", "result_variable": "counted"},
+    {"name": "after a failure", "after": ["parallel"], "atomic": false, "command": [
+        "DO $do$ BEGIN PERFORM workflow.set_variable('day', 'kept'); RAISE 'x'; EXCEPTION WHEN OTHERS THEN NULL; END $do$;",
+        "INSERT INTO values_seen VALUES ('after a failure', current_setting('workflow.variables'))"]}
+  ]} $$);
+CALL execute('var_setting', '{"n": 7}');
+SELECT * FROM values_seen ORDER BY step, value;
+SELECT variables FROM workflow.run_history WHERE package = 'var_setting';
+SELECT current_setting('workflow.variables') = '' AS empty;
+SELECT count(*) FROM pg_settings WHERE name = 'workflow.variables';
+DROP TABLE values_seen, big;
+
 
 DROP PROCEDURE execute;
 DROP TABLE seen;

@@ -83,7 +83,8 @@ CREATE TABLE workflow.run (
     root_run_id bigint,
     start_at timestamptz,
     variables jsonb,
-    request_key text
+    request_key text,
+    restart_of bigint
 );
 COMMENT ON TABLE workflow.run IS 'runs as they were requested; the rows never change';
 
@@ -411,6 +412,13 @@ AS 'MODULE_PATHNAME', 'wf_watch_job';
 COMMENT ON PROCEDURE workflow.watch_job(bigint, boolean) IS
 'follow a run that somebody else started, as run_job does';
 
+CREATE FUNCTION workflow.purge_history(older_than interval, package text DEFAULT NULL)
+RETURNS bigint
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'wf_purge_history';
+COMMENT ON FUNCTION workflow.purge_history(interval, text) IS
+'delete runs that ended longer ago, with their child runs: those of one package, or all that the caller owns; returns their number';
+
 -- ---------------------------------------------------------------------------
 -- Functions for steps: what a step sees of its run; null in other sessions.
 -- ---------------------------------------------------------------------------
@@ -535,7 +543,7 @@ COMMENT ON FUNCTION workflow.run_state(bigint) IS 'state of a run that has not e
 CREATE FUNCTION workflow.step_states(run_id bigint,
     OUT step integer, OUT attempt integer, OUT status text, OUT reason text, OUT wait text, OUT pid integer,
     OUT started_at timestamptz, OUT finished_at timestamptz, OUT sqlstate text, OUT message text,
-    OUT done bigint, OUT total bigint, OUT progress text)
+    OUT done bigint, OUT total bigint, OUT progress text, OUT child_run_id bigint)
 RETURNS SETOF record
 LANGUAGE c VOLATILE STRICT PARALLEL RESTRICTED ROWS 10
 AS 'MODULE_PATHNAME', 'wf_step_states';
@@ -543,7 +551,8 @@ COMMENT ON FUNCTION workflow.step_states(bigint) IS 'states of the steps of a ru
 
 CREATE FUNCTION workflow.agent_state(
     OUT running boolean, OUT scheduler_pid integer, OUT workers integer, OUT queued bigint, OUT running_runs bigint,
-    OUT enabled boolean, OUT max_workers integer, OUT commit_mode text, OUT last_error text, OUT last_error_at timestamptz)
+    OUT enabled boolean, OUT max_workers integer, OUT worker_idle_timeout interval, OUT commit_mode text,
+    OUT max_nesting_level integer, OUT last_error text, OUT last_error_at timestamptz)
 LANGUAGE c VOLATILE PARALLEL RESTRICTED
 AS 'MODULE_PATHNAME', 'wf_agent';
 COMMENT ON FUNCTION workflow.agent_state() IS 'the agent of this database; for the view';
@@ -586,6 +595,7 @@ SELECT r.run_id,
     COALESCE(NULLIF(v.document -> 'variables', 'null'), '{}') || COALESCE(r.variables, '{}')
         || COALESCE(o.variables, '{}') AS variables,
     r.request_key,
+    r.restart_of,
     pg_catalog.pg_get_userbyid(o.stopped_by) AS stopped_by,
     o.stop_reason
 FROM workflow.run r
@@ -595,6 +605,27 @@ LEFT JOIN workflow.definition_version v ON v.package_id = r.package_id AND v.ver
 LEFT JOIN LATERAL workflow.run_state(CASE WHEN o.run_id IS NULL THEN r.run_id END) s ON true
 WHERE workflow.may_see_run(r.owner, r.requested_by, r.package_id);
 COMMENT ON VIEW workflow.run_history IS 'runs: queued, running and ended';
+COMMENT ON COLUMN workflow.run_history.run_id IS 'number of the run';
+COMMENT ON COLUMN workflow.run_history.root_run_id IS 'run at the top of its tree: itself, unless it is a child run';
+COMMENT ON COLUMN workflow.run_history.parent_run_id IS 'run whose step started it; null: it is no child run';
+COMMENT ON COLUMN workflow.run_history.parent_step IS 'that step';
+COMMENT ON COLUMN workflow.run_history.package IS 'present name of the package; of one that was dropped, the name it had';
+COMMENT ON COLUMN workflow.run_history.version IS 'version that the run executes';
+COMMENT ON COLUMN workflow.run_history.status IS 'queued, running, paused, succeeded, failed, cancelled (by stop_job), skipped (on_overlap)';
+COMMENT ON COLUMN workflow.run_history.failed_steps IS 'number of steps whose last attempt failed; also a run that succeeded may have some';
+COMMENT ON COLUMN workflow.run_history.requested_by IS 'role that called start_job, of child runs too; the run itself has the rights of the owner of the package';
+COMMENT ON COLUMN workflow.run_history.requested_at IS 'when it was called';
+COMMENT ON COLUMN workflow.run_history.started_at IS 'when the run began; null: it has not';
+COMMENT ON COLUMN workflow.run_history.finished_at IS 'when it ended; null: it has not';
+COMMENT ON COLUMN workflow.run_history.duration IS 'from its begin to its end, or to this moment';
+COMMENT ON COLUMN workflow.run_history.error_path IS 'the innermost step that failed, with the steps of package kind that lead to it: dims/merge_customers';
+COMMENT ON COLUMN workflow.run_history.sqlstate IS 'error of that step, or of the run itself (a time-out); shown from the first failure on';
+COMMENT ON COLUMN workflow.run_history.message IS 'its message';
+COMMENT ON COLUMN workflow.run_history.variables IS 'defaults, values given at the start, and those that steps have set by now';
+COMMENT ON COLUMN workflow.run_history.request_key IS 'key it was requested under';
+COMMENT ON COLUMN workflow.run_history.restart_of IS 'run that it takes over from';
+COMMENT ON COLUMN workflow.run_history.stopped_by IS 'role that stopped it';
+COMMENT ON COLUMN workflow.run_history.stop_reason IS 'reason given to stop_job';
 
 CREATE VIEW workflow.step_history WITH (security_barrier) AS
 SELECT s.run_id,
@@ -606,6 +637,21 @@ SELECT s.run_id,
     s.status,
     s.reason,
     (p.step).command AS command,
+    NULL::bigint AS transaction_id,
+    NULL::text AS transaction_status,
+    CASE
+        WHEN s.started_at IS NULL OR (p.step).kind = 'none' THEN 'none'
+        WHEN s.status = 'running' THEN 'pending'
+        WHEN s.status = 'succeeded' THEN 'kept'
+        WHEN s.status = 'interrupted' THEN 'unknown'
+        WHEN (p.step).kind = 'package' AND EXISTS (
+            SELECT FROM workflow.step_outcome c
+            WHERE c.run_id = s.started_run_id AND (c.status = 's' OR c.remote_run_id IS NOT NULL)) THEN 'partial'
+        WHEN EXISTS (
+            SELECT FROM workflow.step_start b
+            WHERE b.run_id = s.run_id AND b.step = s.step AND b.attempt = s.attempt) THEN 'partial'
+        ELSE 'undone'
+    END AS effects,
     (p.step).connection AS connection,
     (p.step).server AS server,
     s.rows,
@@ -621,17 +667,20 @@ SELECT s.run_id,
     s.messages,
     s.result,
     s.pid,
-    s.remote_run_id
+    CASE WHEN (p.step).kind = 'job' THEN s.started_run_id END AS remote_run_id,
+    CASE WHEN (p.step).kind = 'package' THEN s.started_run_id END AS child_run_id
 FROM (
     SELECT s.run_id, s.step, s.attempt, workflow.status_name(s.status) AS status,
         workflow.reason_name(s.reason) AS reason, s.rows, s.statement, s.started_at, s.finished_at,
-        s.sqlstate, s.message, s.detail, s.hint, s.context, s.messages, s.result, s.pid, s.remote_run_id
+        s.sqlstate, s.message, s.detail, s.hint, s.context, s.messages, s.result, s.pid,
+        s.remote_run_id AS started_run_id
     FROM workflow.step_outcome s
     UNION ALL
     SELECT r.run_id, s.step, s.attempt, s.status, s.reason, NULL, NULL, s.started_at, s.finished_at,
-        s.sqlstate, s.message, NULL, NULL, NULL, NULL, NULL, s.pid, NULL
+        s.sqlstate, s.message, NULL, NULL, NULL, NULL, NULL, s.pid, s.child_run_id
     FROM workflow.open_run r, workflow.step_states(r.run_id) s
-    WHERE NOT EXISTS (SELECT FROM workflow.step_outcome o WHERE o.run_id = r.run_id AND o.step = s.step)
+    WHERE NOT EXISTS (SELECT FROM workflow.step_outcome o
+        WHERE o.run_id = r.run_id AND o.step = s.step AND o.attempt = s.attempt)
 ) s
 JOIN workflow.run r ON r.run_id = s.run_id
 LEFT JOIN workflow.definition d ON d.package_id = r.package_id
@@ -639,6 +688,57 @@ LEFT JOIN workflow.definition_version v ON v.package_id = r.package_id AND v.ver
 CROSS JOIN LATERAL (SELECT workflow.run_step(s.run_id, s.step) AS step OFFSET 0) p
 WHERE workflow.may_see_run(r.owner, r.requested_by, r.package_id);
 COMMENT ON VIEW workflow.step_history IS 'attempts of steps: waiting, running and ended';
+COMMENT ON COLUMN workflow.step_history.run_id IS 'number of the run';
+COMMENT ON COLUMN workflow.step_history.root_run_id IS 'run at the top of its tree';
+COMMENT ON COLUMN workflow.step_history.package IS 'package of the run';
+COMMENT ON COLUMN workflow.step_history.step IS 'name of the step';
+COMMENT ON COLUMN workflow.step_history.attempt IS '1, 2, ...; 0: a step that was never started';
+COMMENT ON COLUMN workflow.step_history.kind IS 'sql, package, job, none';
+COMMENT ON COLUMN workflow.step_history.status IS 'waiting, running, succeeded, failed, skipped, cancelled (by stop_job or a time-out of the run), interrupted (by a crash)';
+COMMENT ON COLUMN workflow.step_history.reason IS 'why it was skipped or never started: disabled, condition, constraint, package failed, cancelled';
+COMMENT ON COLUMN workflow.step_history.command IS 'text that is executed, or name of the package';
+COMMENT ON COLUMN workflow.step_history.transaction_id IS 'package transaction that it worked in; null: it committed by itself';
+COMMENT ON COLUMN workflow.step_history.transaction_status IS 'state of that transaction';
+COMMENT ON COLUMN workflow.step_history.effects IS 'what is left of its work.  none: it did nothing (not started, or of kind none).  pending: not decided yet, it is being executed.  kept: committed.  undone: rolled back.  partial: it failed after parts of it had committed: statements of a step with atomic false, parts of a CALL or VACUUM, steps of a child run (they say which).  unknown: a crash cut it off after it had begun to commit';
+COMMENT ON COLUMN workflow.step_history.connection IS 'name of its connection';
+COMMENT ON COLUMN workflow.step_history.server IS 'foreign server of the connection; null: this database';
+COMMENT ON COLUMN workflow.step_history.rows IS 'rows that its statements reported, the sum';
+COMMENT ON COLUMN workflow.step_history.statement IS 'number of the statement that failed';
+COMMENT ON COLUMN workflow.step_history.started_at IS 'begin of the attempt';
+COMMENT ON COLUMN workflow.step_history.finished_at IS 'end of the attempt';
+COMMENT ON COLUMN workflow.step_history.duration IS 'from its begin to its end, or to this moment';
+COMMENT ON COLUMN workflow.step_history.sqlstate IS 'its error';
+COMMENT ON COLUMN workflow.step_history.message IS 'message of the error';
+COMMENT ON COLUMN workflow.step_history.detail IS 'detail of the error';
+COMMENT ON COLUMN workflow.step_history.hint IS 'hint of the error';
+COMMENT ON COLUMN workflow.step_history.context IS 'context of the error';
+COMMENT ON COLUMN workflow.step_history.messages IS 'NOTICEs, WARNINGs and the like, a line each, at most workflow.max_message_size of them';
+COMMENT ON COLUMN workflow.step_history.result IS 'first row of the last statement: a single column as a scalar, more as an object';
+COMMENT ON COLUMN workflow.step_history.pid IS 'process that executes it, or did';
+COMMENT ON COLUMN workflow.step_history.remote_run_id IS 'run that a job step has started';
+COMMENT ON COLUMN workflow.step_history.child_run_id IS 'run that a package step has started';
+
+CREATE VIEW workflow.transaction_history WITH (security_barrier) AS
+SELECT NULL::bigint AS transaction_id, NULL::bigint AS run_id, NULL::bigint AS root_run_id, NULL::text AS package,
+    NULL::integer AS number, NULL::text AS status, NULL::text AS isolation_level, NULL::timestamptz AS started_at,
+    NULL::timestamptz AS finished_at, NULL::integer AS steps, NULL::text[] AS servers, NULL::text AS error,
+    NULL::text[] AS gids, NULL::text[] AS commands
+WHERE false;
+COMMENT ON VIEW workflow.transaction_history IS 'package transactions';
+COMMENT ON COLUMN workflow.transaction_history.transaction_id IS 'number of the transaction; rises in the order of creation within a tree of runs';
+COMMENT ON COLUMN workflow.transaction_history.run_id IS 'run that it belongs to';
+COMMENT ON COLUMN workflow.transaction_history.root_run_id IS 'run at the top of its tree';
+COMMENT ON COLUMN workflow.transaction_history.package IS 'package of the run';
+COMMENT ON COLUMN workflow.transaction_history.number IS '1, 2, ... in its run';
+COMMENT ON COLUMN workflow.transaction_history.status IS 'active, committed, rolled_back, in_doubt';
+COMMENT ON COLUMN workflow.transaction_history.isolation_level IS 'that of the package';
+COMMENT ON COLUMN workflow.transaction_history.started_at IS 'when the first step joined';
+COMMENT ON COLUMN workflow.transaction_history.finished_at IS 'when it ended';
+COMMENT ON COLUMN workflow.transaction_history.steps IS 'number of steps that worked in it';
+COMMENT ON COLUMN workflow.transaction_history.servers IS 'foreign servers that have a part in it';
+COMMENT ON COLUMN workflow.transaction_history.error IS 'why it was rolled back, or could not be committed';
+COMMENT ON COLUMN workflow.transaction_history.gids IS 'of branches in doubt, the names of the prepared transactions';
+COMMENT ON COLUMN workflow.transaction_history.commands IS 'the commands that would end them, in the same order';
 
 CREATE VIEW workflow.activity WITH (security_barrier) AS
 SELECT r.run_id AS run,
@@ -652,6 +752,8 @@ SELECT r.run_id AS run,
             SELECT 'lock of pid ' || pg_catalog.min(b.pid)
             FROM pg_catalog.unnest(pg_catalog.pg_blocking_pids(s.pid)) AS b(pid))) END AS wait,
     s.pid,
+    NULL::bigint AS transaction_id,
+    NULL::interval AS transaction_age,
     COALESCE(s.started_at, t.started_at) AS started_at,
     s.done,
     s.total,
@@ -664,6 +766,18 @@ LEFT JOIN LATERAL workflow.step_states(CASE WHEN t.status <> 'queued' THEN r.run
     ON s.status = 'running' OR s.wait IS NOT NULL
 WHERE t.status IN ('queued', 'paused', 'running');
 COMMENT ON VIEW workflow.activity IS 'what is queued, paused or running at this moment, and what it waits for';
+COMMENT ON COLUMN workflow.activity.run IS 'number of the run';
+COMMENT ON COLUMN workflow.activity.package IS 'its package';
+COMMENT ON COLUMN workflow.activity.step IS 'step that is running or waits; null: the run itself waits';
+COMMENT ON COLUMN workflow.activity.state IS 'queued, paused, running; of a step, waiting too';
+COMMENT ON COLUMN workflow.activity.wait IS 'what it waits for; null: nothing, it is being executed.  worker: a process for it.  connection ...: another step that uses the connection.  max_concurrent_runs: an earlier run of the package.  max_concurrent_steps: other steps of the run.  main thread: another such step.  start_at: its time.  condition: the condition is asked again.  retry: the next attempt.  lock of pid ...: a lock that this process holds.  run ...: its child run.  paused: resume_job';
+COMMENT ON COLUMN workflow.activity.pid IS 'process that executes the step';
+COMMENT ON COLUMN workflow.activity.transaction_id IS 'open package transaction that it works in';
+COMMENT ON COLUMN workflow.activity.transaction_age IS 'age of that transaction';
+COMMENT ON COLUMN workflow.activity.started_at IS 'begin of the attempt, or of the run';
+COMMENT ON COLUMN workflow.activity.done IS 'how far the step has come, as it reports';
+COMMENT ON COLUMN workflow.activity.total IS 'of how much';
+COMMENT ON COLUMN workflow.activity.message IS 'with which message';
 
 -- Definitions: the current versions, every option.  Inside, the views that
 -- follow take what one view shows as normalised documents.
@@ -731,6 +845,18 @@ COMMENT ON VIEW workflow.precedence IS 'precedence constraints of packages: the 
 CREATE VIEW workflow.agent AS
 SELECT * FROM workflow.agent_state();
 COMMENT ON VIEW workflow.agent IS 'the agent of this database';
+COMMENT ON COLUMN workflow.agent.running IS 'the agent is there and has taken up its work';
+COMMENT ON COLUMN workflow.agent.scheduler_pid IS 'its process';
+COMMENT ON COLUMN workflow.agent.workers IS 'worker processes of this database';
+COMMENT ON COLUMN workflow.agent.queued IS 'runs that wait to be started, for whatever reason';
+COMMENT ON COLUMN workflow.agent.running_runs IS 'runs that go on, child runs and paused ones included';
+COMMENT ON COLUMN workflow.agent.enabled IS 'setting workflow.enabled, as the agent has it';
+COMMENT ON COLUMN workflow.agent.max_workers IS 'setting workflow.max_workers';
+COMMENT ON COLUMN workflow.agent.worker_idle_timeout IS 'setting workflow.worker_idle_timeout';
+COMMENT ON COLUMN workflow.agent.commit_mode IS 'setting workflow.commit_mode';
+COMMENT ON COLUMN workflow.agent.max_nesting_level IS 'setting workflow.max_nesting_level';
+COMMENT ON COLUMN workflow.agent.last_error IS 'last error of the scheduler since the server was started';
+COMMENT ON COLUMN workflow.agent.last_error_at IS 'when that was';
 
-GRANT SELECT ON workflow.open_run, workflow.run_history, workflow.step_history, workflow.activity, workflow.agent,
+GRANT SELECT ON workflow.open_run, workflow.run_history, workflow.step_history, workflow.transaction_history, workflow.activity, workflow.agent,
     workflow.current_definition, workflow.package, workflow.connection, workflow.step, workflow.precedence TO PUBLIC;

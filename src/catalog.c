@@ -133,7 +133,9 @@ static void insert_version(int64 package_id, int32 version, const char *name,
 						   Jsonb *document);
 static void update_definition(int64 package_id, int column, Datum value);
 static void replace_document(const WfPackageRow *package, Jsonb *document);
+static bool try_lock_package(int64 package_id, int lockmode);
 static void delete_rows(WfTable table, int64 package_id);
+static void delete_uses(int64 package_id, int32 version);
 static void delete_unused_versions(int64 package_id);
 static SysScanDesc scan_grants(Relation rel, int64 package_id, int nkeys,
 							   Oid grantee);
@@ -303,17 +305,30 @@ wf_catalog_lock_request_key(int64 package_id, const char *key)
 					   AccessExclusiveLock);
 }
 
-/* The lock of who starts a run, without waiting for who edits. */
-bool
-wf_catalog_try_lock_package(int64 package_id)
+static bool
+try_lock_package(int64 package_id, int lockmode)
 {
 	LOCKTAG		tag;
 
 	SET_LOCKTAG_OBJECT(tag, MyDatabaseId,
 					   wf_catalog_relid(WF_TABLE_DEFINITION),
 					   (Oid) package_id, 0);
-	return LockAcquire(&tag, AccessShareLock, false, true) !=
+	return LockAcquire(&tag, lockmode, false, true) !=
 		LOCKACQUIRE_NOT_AVAIL;
+}
+
+/* The lock of who starts a run, without waiting for who edits. */
+bool
+wf_catalog_try_lock_package(int64 package_id)
+{
+	return try_lock_package(package_id, AccessShareLock);
+}
+
+/* The lock of who edits, without waiting for anybody. */
+bool
+wf_catalog_try_lock_package_to_edit(int64 package_id)
+{
+	return try_lock_package(package_id, AccessExclusiveLock);
 }
 
 /* Find a package by its name. */
@@ -680,6 +695,85 @@ delete_unused_versions(int64 package_id)
 		if (!wf_catalog_version_used(package_id, version))
 			CatalogTupleDelete(rel, &tuple->t_self);
 	}
+	systable_endscan(scan);
+	table_close(rel, NoLock);
+}
+
+/* The versions of a package, or of all, that are not the current one. */
+List *
+wf_catalog_list_old_versions(int64 package_id)
+{
+	Relation	rel = table_open(wf_catalog_relid(WF_TABLE_DEFINITION_VERSION),
+								 AccessShareLock);
+	List	   *versions = NIL;
+	SysScanDesc scan;
+	ScanKeyData key;
+	HeapTuple	tuple;
+
+	ScanKeyInit(&key, DV_PACKAGE_ID, BTEqualStrategyNumber, F_INT8EQ,
+				Int64GetDatum(package_id));
+	scan = systable_beginscan(rel,
+							  known.indexid[WF_TABLE_DEFINITION_VERSION],
+							  package_id != 0, NULL, package_id != 0 ? 1 : 0,
+							  &key);
+	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+	{
+		WfVersion  *version = palloc(sizeof(WfVersion));
+		WfPackageRow package;
+		bool		isnull;
+
+		CHECK_FOR_INTERRUPTS();
+		version->package_id =
+			DatumGetInt64(heap_getattr(tuple, DV_PACKAGE_ID,
+									   RelationGetDescr(rel), &isnull));
+		version->version =
+			DatumGetInt32(heap_getattr(tuple, DV_VERSION,
+									   RelationGetDescr(rel), &isnull));
+		if (!wf_catalog_find_package_by_id(version->package_id, &package) ||
+			package.version != version->version)
+			versions = lappend(versions, version);
+	}
+	systable_endscan(scan);
+	table_close(rel, NoLock);
+	return versions;
+}
+
+/* Delete a version, and the note that runs have used it. */
+void
+wf_catalog_delete_version(const WfVersion *version)
+{
+	Relation	rel = table_open(wf_catalog_relid(WF_TABLE_DEFINITION_VERSION),
+								 RowExclusiveLock);
+	SysScanDesc scan;
+	HeapTuple	tuple = scan_version(&scan, rel, version->package_id,
+									 version->version);
+
+	if (HeapTupleIsValid(tuple))
+		CatalogTupleDelete(rel, &tuple->t_self);
+	systable_endscan(scan);
+	table_close(rel, NoLock);
+	delete_uses(version->package_id, version->version);
+	CommandCounterIncrement();
+}
+
+/* Delete the notes that runs have used a version; there may be several. */
+static void
+delete_uses(int64 package_id, int32 version)
+{
+	Relation	rel = table_open(wf_catalog_relid(WF_TABLE_DEFINITION_USE),
+								 RowExclusiveLock);
+	SysScanDesc scan;
+	ScanKeyData keys[2];
+	HeapTuple	tuple;
+
+	ScanKeyInit(&keys[0], DU_PACKAGE_ID, BTEqualStrategyNumber, F_INT8EQ,
+				Int64GetDatum(package_id));
+	ScanKeyInit(&keys[1], DU_VERSION, BTEqualStrategyNumber, F_INT4EQ,
+				Int32GetDatum(version));
+	scan = systable_beginscan(rel, known.indexid[WF_TABLE_DEFINITION_USE],
+							  true, NULL, 2, keys);
+	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+		CatalogTupleDelete(rel, &tuple->t_self);
 	systable_endscan(scan);
 	table_close(rel, NoLock);
 }

@@ -31,6 +31,13 @@ typedef struct WfPackageRow
 	int32		version;		/* the current one */
 } WfPackageRow;
 
+/* A version of a package, which may have been dropped. */
+typedef struct WfVersion
+{
+	int64		package_id;
+	int32		version;
+} WfVersion;
+
 /* The tables, in the order of wf_catalog_relid()'s cache. */
 typedef enum WfTable
 {
@@ -89,6 +96,8 @@ extern void wf_catalog_lock_starts(int64 package_id);
 extern void wf_catalog_lock_request_key(int64 package_id, const char *key);
 /* AccessShareLock, or false at once if somebody edits the package. */
 extern bool wf_catalog_try_lock_package(int64 package_id);
+/* AccessExclusiveLock, or false at once if somebody starts or edits it. */
+extern bool wf_catalog_try_lock_package_to_edit(int64 package_id);
 
 /* Read the row of a package; false if there is none.  Strings are palloc'd. */
 extern bool wf_catalog_find_package(const char *name, WfPackageRow *row);
@@ -126,6 +135,14 @@ extern int32 wf_catalog_store_document(const WfPackageRow *package,
 extern bool wf_catalog_rename_package(int64 package_id, const char *name);
 extern void wf_catalog_set_owner(int64 package_id, Oid owner);
 extern void wf_catalog_drop_package(int64 package_id);
+
+/*
+ * Versions that are not the current one (any more), of one package or, with
+ * 0, of all: a list of WfVersion.  Deleting one needs AccessExclusiveLock on
+ * its package, and that no run refers to it: its number is never used again.
+ */
+extern List *wf_catalog_list_old_versions(int64 package_id);
+extern void wf_catalog_delete_version(const WfVersion *version);
 
 /*
  * Who may start a package beside its owner: roles, InvalidOid for PUBLIC.

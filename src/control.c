@@ -566,10 +566,12 @@ static bool
 is_asked(int64 run_id, void *arg)
 {
 	Asked	   *asked = arg;
+	WfRun		run;
 
 	if (wf_history_last_command(run_id, &asked->xid) == asked->what)
 		return true;
-	asked->ended = wf_history_run_ended(run_id);
+	asked->ended = wf_history_run_ended(run_id) ||
+		!wf_history_read_run(run_id, &run); /* ended and deleted */
 	return asked->ended;
 }
 

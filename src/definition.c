@@ -36,8 +36,13 @@
 #include "definition.h"
 #include "document.h"
 #include "plan.h"
+#include "purge.h"
 #include "rights.h"
 #include "wakeup.h"
+
+/* When a version is superseded, so many of the newest runs are looked at for
+ * ones that refer to an older one; purge_history() looks at all. */
+#define RUNS_TO_LOOK_AT		10000
 
 PG_FUNCTION_INFO_V1(wf_define_package);
 PG_FUNCTION_INFO_V1(wf_package_definition);
@@ -320,10 +325,15 @@ wf_definition_check_new_owner(Oid role)
 static int32
 replace_definition(const WfPackageRow *package, Jsonb *document)
 {
+	int32		version;
+
 	if (means_the_same(package, document))
 		return package->version;
 	wf_wakeup_edited(package->package_id);
-	return wf_catalog_store_document(package, document);
+	version = wf_catalog_store_document(package, document);
+	if (version != package->version)
+		wf_purge_versions(package->package_id, RUNS_TO_LOOK_AT);
+	return version;
 }
 
 /* True if the current version of the package means the same as a document. */

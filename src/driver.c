@@ -32,6 +32,7 @@
 #include "guc.h"
 #include "machine.h"
 #include "driver.h"
+#include "run_log.h"
 #include "scheduler.h"
 #include "variables.h"
 
@@ -130,6 +131,7 @@ wf_driver_begin(WfScheduler *s, const WfRun *run, bool replay, int sessions,
 	if (replay)
 		r->record = wf_history_read_record(run->run_id);
 	make_live(s, r);
+	wf_run_log_begun(&r->run, r->plan, replay);
 
 	entry = hash_search(s->driven, &r->run_id, HASH_ENTER, NULL);
 	entry->run = r;
@@ -970,6 +972,7 @@ wf_driver_write_end(WfScheduler *s, WfDrivenRun *r)
 	wf_history_end_run(&r->run, r->outcome, r->parent == NULL ? 0 :
 					   r->parent->steps[r->run.parent_step].transaction_id,
 					   r->parent_stops);
+	wf_run_log_ended(&r->run, r->plan, r->outcome);
 	wf_scheduler_note_end(s, r->run_id,
 						  r->parent == NULL ? r->run.package_id : 0);
 	release(s, r);

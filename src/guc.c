@@ -4,7 +4,11 @@
  *	  Every setting: variable, default, unit; nothing else defines one.
  *
  * All of them are SIGHUP: they steer the agent, not a session, and none
- * sizes shared memory.
+ * sizes shared memory.  But for workflow.variables, which is no setting at
+ * all: it is where a step finds the variables of its run without a function
+ * of ours, which need not be there on a server.  In the process that executes
+ * the step the value is made when somebody asks; what is stored is for its
+ * parallel workers.
  *
  *-------------------------------------------------------------------------
  */
@@ -35,6 +39,23 @@ int			wf_max_nesting_level = 32;
 /* Most bytes of messages, and of a result, that history keeps of a step. */
 int			wf_max_message_size = 64 * 1024;
 
+/* Which runs are told of in the server log. */
+int			wf_log_runs = WF_LOG_RUNS_OFF;
+
+WfShowVariables wf_guc_show_variables = NULL;
+
+/* What is stored of workflow.variables. */
+char	   *wf_guc_variables = NULL;
+
+static const char *show_variables(void);
+
+static const struct config_enum_entry log_runs[] = {
+	{"off", WF_LOG_RUNS_OFF, false},
+	{"failures", WF_LOG_RUNS_FAILURES, false},
+	{"all", WF_LOG_RUNS_ALL, false},
+	{NULL, 0, false}
+};
+
 static const struct config_enum_entry commit_modes[] = {
 	{"pipelined", WF_COMMIT_PIPELINED, false},
 	{"synchronous", WF_COMMIT_SYNCHRONOUS, false},
@@ -55,6 +76,11 @@ wf_guc_init(void)
 							 "When off, runs are queued and none is started; what runs goes on.",
 							 &wf_enabled, true,
 							 PGC_SIGHUP, 0, NULL, NULL, NULL);
+	DefineCustomEnumVariable("workflow.log_runs",
+							 "Sets which runs are told of in the server log.",
+							 "With \"failures\" a line is written at the end of a run that failed or was stopped, with \"all\" at the begin and the end of each run.",
+							 &wf_log_runs, WF_LOG_RUNS_OFF,
+							 log_runs, PGC_SIGHUP, 0, NULL, NULL, NULL);
 	DefineCustomIntVariable("workflow.max_message_size",
 							"Sets how much of its messages and result is kept of a step.",
 							NULL,
@@ -70,10 +96,26 @@ wf_guc_init(void)
 							"They are taken from \"max_worker_processes\".",
 							&wf_max_workers, 8, 1, 1024,
 							PGC_SIGHUP, 0, NULL, NULL, NULL);
+	DefineCustomStringVariable("workflow.variables",
+							   "The variables of the run whose step is being executed, as JSON.",
+							   NULL,
+							   &wf_guc_variables, "", PGC_USERSET,
+							   GUC_NO_SHOW_ALL | GUC_NOT_IN_SAMPLE | GUC_DISALLOW_IN_FILE,
+							   NULL, NULL, show_variables);
 	DefineCustomIntVariable("workflow.worker_idle_timeout",
 							"Sets how long a worker without work stays.",
 							"0 ends a worker as soon as it has nothing to do.",
 							&wf_worker_idle_timeout, 60 * 1000, 0, INT_MAX,
 							PGC_SIGHUP, GUC_UNIT_MS, NULL, NULL, NULL);
 	MarkGUCPrefixReserved(WF_EXTENSION);
+}
+
+/* show_hook of workflow.variables */
+static const char *
+show_variables(void)
+{
+	const char *text = wf_guc_show_variables == NULL ? NULL :
+	wf_guc_show_variables();
+
+	return text != NULL ? text : wf_guc_variables;
 }

@@ -51,7 +51,8 @@ enum
 	RUN_START_AT,
 	RUN_VARIABLES,
 	RUN_REQUEST_KEY,
-	RUN_NCOLUMNS = RUN_REQUEST_KEY
+	RUN_RESTART_OF,
+	RUN_NCOLUMNS = RUN_RESTART_OF
 };
 
 /* Columns of workflow.request_key. */
@@ -141,7 +142,6 @@ static void set_text(Datum *values, bool *nulls, int column,
 static void set_jsonb(Datum *values, bool *nulls, int column,
 					  const Jsonb *jsonb);
 static const char *get_text(Datum *values, bool *nulls, int column);
-static void deform_run(HeapTuple tuple, TupleDesc desc, WfRun *run);
 static void deform_step_outcome(HeapTuple tuple, TupleDesc desc,
 								WfStepOutcome *outcome);
 static int	compare_attempts(const void *a, const void *b);
@@ -217,6 +217,8 @@ wf_history_insert_run(const WfRun *run)
 	nulls[RUN_START_AT - 1] = (run->start_at == 0);
 	set_jsonb(values, nulls, RUN_VARIABLES, run->variables);
 	set_text(values, nulls, RUN_REQUEST_KEY, run->request_key);
+	values[RUN_RESTART_OF - 1] = Int64GetDatum(run->restart_of);
+	nulls[RUN_RESTART_OF - 1] = (run->restart_of == 0);
 	insert_row(WF_TABLE_RUN, values, nulls);
 }
 
@@ -412,6 +414,7 @@ wf_history_end_run(const WfRun *run, const WfRunOutcome *outcome,
 	step.finished_at = outcome->finished_at;
 	step.transaction_id = transaction_id;
 	step.rows = -1;
+	step.remote_run_id = run->run_id;
 	step.status = wf_history_step_status(outcome->status, parent_stops);
 	step.sqlstate = outcome->sqlstate;
 	step.message = outcome->message;
@@ -489,14 +492,15 @@ wf_history_read_run(int64 run_id, WfRun *run)
 	bool		found = HeapTupleIsValid(tuple);
 
 	if (found)
-		deform_run(tuple, RelationGetDescr(rel), run);
+		wf_history_deform_run(tuple, RelationGetDescr(rel), run);
 	systable_endscan(scan);
 	table_close(rel, NoLock);
 	return found;
 }
 
-static void
-deform_run(HeapTuple tuple, TupleDesc desc, WfRun *run)
+/* See history.h. */
+void
+wf_history_deform_run(HeapTuple tuple, TupleDesc desc, WfRun *run)
 {
 	Datum		values[RUN_NCOLUMNS];
 	bool		nulls[RUN_NCOLUMNS];
@@ -522,6 +526,9 @@ deform_run(HeapTuple tuple, TupleDesc desc, WfRun *run)
 		run->start_at = DatumGetTimestampTz(values[RUN_START_AT - 1]);
 	if (!nulls[RUN_VARIABLES - 1])
 		run->variables = DatumGetJsonbPCopy(values[RUN_VARIABLES - 1]);
+	run->request_key = get_text(values, nulls, RUN_REQUEST_KEY);
+	if (!nulls[RUN_RESTART_OF - 1])
+		run->restart_of = DatumGetInt64(values[RUN_RESTART_OF - 1]);
 }
 
 /* The outcome of a run, and the transaction that wrote it. */
@@ -800,7 +807,7 @@ visit_open_run(Relation rel, HeapTuple tuple, WfOpenRunCallback callback,
 {
 	WfRun		run;
 
-	deform_run(tuple, RelationGetDescr(rel), &run);
+	wf_history_deform_run(tuple, RelationGetDescr(rel), &run);
 	if (!wf_history_run_ended(run.run_id))
 		callback(&run, arg);
 	if (run.variables != NULL)

@@ -13,6 +13,8 @@
 #ifndef WF_HISTORY_H
 #define WF_HISTORY_H
 
+#include "access/htup.h"
+#include "access/tupdesc.h"
 #include "datatype/timestamp.h"
 #include "utils/jsonb.h"
 
@@ -34,7 +36,8 @@ typedef struct WfRun
 	int32		parent_attempt;
 	TimestampTz start_at;		/* not before; 0: at once */
 	Jsonb	   *variables;		/* those given at the start; NULL: none */
-	const char *request_key;	/* NULL: none; written, not read back */
+	const char *request_key;	/* NULL: none */
+	int64		restart_of;		/* the run that it takes over from; 0: none */
 } WfRun;
 
 /* How an attempt of a step ended. */
@@ -47,7 +50,8 @@ typedef struct WfStepOutcome
 	TimestampTz started_at;		/* 0: it never started */
 	TimestampTz finished_at;	/* 0: it never started */
 	int64		rows;			/* -1: none to speak of */
-	int64		remote_run_id;	/* run that a job step has started; 0: none */
+	int64		remote_run_id;	/* run that a job step has started, child run
+								 * of a package step; 0: none */
 	int64		transaction_id; /* of the package transaction in which it
 								 * worked; 0: none */
 	int32		statement;		/* number of the failing one; 0: none failed */
@@ -139,6 +143,10 @@ extern int64 wf_history_find_request_key(int64 package_id, const char *key);
 extern void wf_history_insert_request_key(int64 package_id, const char *key,
 										  int64 run_id);
 
+/* A row of the table of runs; strings are palloc'd. */
+extern void wf_history_deform_run(HeapTuple tuple, TupleDesc desc,
+								  WfRun *run);
+
 /* The run with this number; false if there is none. */
 extern bool wf_history_read_run(int64 run_id, WfRun *run);
 
@@ -203,5 +211,26 @@ extern void wf_history_scan_open(WfOpenRunCallback callback, void *arg,
  */
 extern void wf_history_move_horizon(int64 run_id, const int64 *still_open,
 									int n);
+
+/* ---- history_purge.c ---- */
+
+/*
+ * The lock between who deletes from history (AccessExclusiveLock) and who
+ * makes a run that refers to an ended one (AccessShareLock), to the end of
+ * the transaction.  Take it, then read what is to be deleted or referred to.
+ */
+extern void wf_history_lock(int lockmode);
+
+/*
+ * Call back for each run from run_id `from` on, in order of run_id, or the
+ * other way round, until it returns false.  The WfRun is valid during the
+ * call, and so is what the callback allocates in the current context.
+ */
+typedef bool (*WfRunCallback) (const WfRun *run, void *arg);
+extern void wf_history_scan_runs(int64 from, bool backward,
+								 WfRunCallback callback, void *arg);
+
+/* Delete an ended run, with all its rows in all tables.  Lock held. */
+extern void wf_history_delete_run(const WfRun *run);
 
 #endif							/* WF_HISTORY_H */

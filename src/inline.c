@@ -49,6 +49,7 @@
 #include "inline.h"
 #include "machine.h"
 #include "pending.h"
+#include "run_log.h"
 #include "session.h"
 #include "variables.h"
 
@@ -167,6 +168,7 @@ wf_inline_run(WfDatabase *database, WfEntry *entry)
 	entry->started_at = r.started_at;
 
 	begin(&r);
+	wf_run_log_begun(&r.run, r.plan, r.record != NULL);
 	if (r.record == NULL)
 		stop_if_asked(&r);		/* else what is on record comes first */
 	advance(&r);
@@ -881,6 +883,7 @@ write_end(InlineRun *r)
 	}
 	wf_history_end_run(&r->run, &outcome, r->entry->parent_transaction_id,
 					   r->entry->parent_stops);
+	wf_run_log_ended(&r->run, r->plan, &outcome);
 	r->end_written = true;
 }
 

@@ -337,7 +337,6 @@ wf_intake_top_up(WfScheduler *s)
 		e->run_id = run.run_id;
 		e->replay = run.replay;
 		e->lazy = true;
-		s->running_inline++;
 		wf_entry_push(s->database, entry, WF_READY_NEW, -1);
 	}
 }

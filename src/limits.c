@@ -18,6 +18,7 @@
 #include "utils/memutils.h"
 
 #include "catalog.h"
+#include "held.h"
 #include "limits.h"
 #include "plan.h"
 
@@ -35,6 +36,7 @@ static Limit *limit_of(WfScheduler *s, int64 package_id);
 static void add_active(WfScheduler *s, Limit *limit, int64 run_id);
 static void read_max(Limit *limit);
 static void release(WfScheduler *s, Limit *limit);
+static void let_go(WfScheduler *s, int64 run_id);
 
 /* Prepare. */
 void
@@ -80,6 +82,14 @@ add_active(WfScheduler *s, Limit *limit, int64 run_id)
 	limit->active[limit->nactive++] = run_id;
 }
 
+/* A run does not wait here any more. */
+static void
+let_go(WfScheduler *s, int64 run_id)
+{
+	wf_held_remove(s->held, run_id);
+	s->nheld--;
+}
+
 /* A run wants to be queued. */
 bool
 wf_limits_enter(WfScheduler *s, const WfQueuedRun *run)
@@ -89,6 +99,8 @@ wf_limits_enter(WfScheduler *s, const WfQueuedRun *run)
 	if (limit->max > 0 && limit->nactive >= limit->max)
 	{
 		wf_queue_add(&limit->waiting, run, run->run_id);
+		wf_held_add(s->held, run->run_id);
+		s->nheld++;
 		return false;
 	}
 	add_active(s, limit, run->run_id);
@@ -152,6 +164,7 @@ release(WfScheduler *s, Limit *limit)
 	while ((limit->max == 0 || limit->nactive < limit->max) &&
 		   wf_queue_take(&limit->waiting, &next))
 	{
+		let_go(s, next.run_id);
 		add_active(s, limit, next.run_id);
 		wf_intake_queue(s, &next, next.run_id);
 		SetLatch(MyLatch);		/* this turn may be past admission */
@@ -171,6 +184,7 @@ wf_limits_remove(WfScheduler *s, int64 run_id, WfQueuedRun *run)
 		if (wf_queue_remove(&limit->waiting, run_id, run))
 		{
 			hash_seq_term(&status);
+			let_go(s, run_id);
 			return true;
 		}
 	}

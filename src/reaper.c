@@ -116,8 +116,6 @@ wf_reaper_free_entry(WfScheduler *s, int entry)
 {
 	WfEntry    *e = &s->database->entries[entry];
 
-	if (e->kind == WF_ENTRY_RUN && e->parent_run_id == 0)
-		s->running_inline--;
 	wf_area_free(s->area, &e->error);
 	wf_area_free(s->area, &e->set_variables);
 	wf_area_free(s->area, &e->run_error);
@@ -340,11 +338,14 @@ static void
 judge_run(WfScheduler *s, const WfOrphan *orphan)
 {
 	WfEntry    *e = &s->database->entries[orphan->entry];
-	WfRunOutcome outcome;
+	WfRunOutcome outcome = {.status = WF_RUN_SUCCEEDED};
 	TransactionId xid;
 	WfRecord   *record;
+	WfRun		run;
 
-	if (wf_history_read_run_outcome(e->run_id, &outcome, &xid))
+	/* what is not there any more had ended, and was a root */
+	if (wf_history_read_run_outcome(e->run_id, &outcome, &xid) ||
+		!wf_history_read_run(e->run_id, &run))
 	{
 		e->status = outcome.status;
 		e->sqlstate = outcome.sqlstate;

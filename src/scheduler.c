@@ -44,8 +44,10 @@
 #include "catalog.h"
 #include "compat.h"
 #include "guc.h"
+#include "held.h"
 #include "limits.h"
 #include "pool.h"
+#include "run_log.h"
 #include "scheduler.h"
 
 #define HORIZON_INTERVAL_MS		10000
@@ -110,6 +112,7 @@ attach(WfDatabase *database)
 		database->generation++;
 		database->area = DSM_HANDLE_INVALID;
 		database->live = InvalidDsaPointer;
+		database->held = InvalidDsaPointer;
 		database->ready = false;
 	}
 	LWLockRelease(&database->lock);
@@ -195,6 +198,7 @@ begin_work(WfScheduler *s)
 	wf_database_reset(s->database);
 	s->area = wf_area_create(s->database);
 	s->live = wf_live_create(s->database, s->area);
+	s->held = wf_held_create(s->database, s->area);
 	MemoryContextSwitchTo(s->turn);
 	apply_settings(s);
 
@@ -352,6 +356,7 @@ wf_scheduler_end_unstarted(WfScheduler *s, const WfRun *run,
 		wf_history_insert_step_outcome(&step);
 	}
 	wf_history_end_run(run, &outcome, 0, parent_stops);
+	wf_run_log_ended(run, plan, &outcome);
 	wf_scheduler_note_end(s, run->run_id,
 						  run->parent_run_id == 0 ? run->package_id : 0);
 }
@@ -427,8 +432,8 @@ static void
 publish(WfScheduler *s)
 {
 	LWLockAcquire(&s->database->lock, LW_EXCLUSIVE);
-	s->database->running = s->running_inline + hash_get_num_entries(s->driven);
-	s->database->queued = s->simple.length + s->complex.length +
+	s->database->driven = hash_get_num_entries(s->driven);
+	s->database->queued = s->simple.length + s->complex.length + s->nheld +
 		hash_get_num_entries(s->delayed);
 	LWLockRelease(&s->database->lock);
 }

@@ -59,6 +59,8 @@ typedef struct WfScheduler
 	WfDatabase *database;
 	dsa_area   *area;
 	dshash_table *live;
+	dshash_table *held;			/* runs that limits.c keeps waiting: held.c */
+	int64		nheld;			/* their number */
 	MemoryContext context;		/* long-lived */
 	MemoryContext turn;			/* reset each turn */
 	bool		in_transaction;
@@ -82,7 +84,6 @@ typedef struct WfScheduler
 	dlist_head	dirty;			/* driven runs with something to do */
 	int			reserved;		/* sessions that driven runs may need at once */
 	bool		given_back;		/* some of them were, since runs were admitted */
-	int			running_inline; /* entries handed out for the inline driver */
 
 	/* this turn's, in `turn` */
 	List	   *handouts;		/* WfHandout */

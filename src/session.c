@@ -118,6 +118,8 @@ static void describe_success(const WfStepCall *call,
 							 const WfLocalResult *result,
 							 WfStepOutcome *outcome);
 static void store_result(const char *variable, const WfLocalResult *result);
+static void publish_variables(const WfStepCall *call);
+static const char *show_variables(void);
 static void at_step_timeout(void);
 static void check_constraints(void);
 static void recover(WfStepOutcome *outcome, const WfLocalResult *result);
@@ -134,6 +136,7 @@ wf_session_init(void)
 										 ALLOCSET_DEFAULT_SIZES);
 	step_timeout = RegisterTimeout(USER_TIMEOUT, at_step_timeout);
 	wf_capture_init();
+	wf_guc_show_variables = show_variables;
 	RegisterXactCallback(at_xact_event, NULL);
 	CacheRegisterSyscacheCallback(AUTHOID, note_change, (Datum) 0);
 	CacheRegisterSyscacheCallback(DATABASEOID, note_change, (Datum) 0);
@@ -424,6 +427,7 @@ execute_and_commit(const WfStepCall *call, bool in_transaction,
 	if (!in_transaction)
 		StartTransactionCommand();
 	MemoryContextSwitchTo(step_context);
+	publish_variables(call);
 	if (step->timeout_ms > 0)
 		enable_timeout_after(step_timeout, step->timeout_ms);
 	in_statement = true;
@@ -532,6 +536,32 @@ Jsonb *
 wf_session_variables(void)
 {
 	return wf_variables_merge(wf_session_step->variables, set_variables);
+}
+
+/*
+ * publish_variables
+ *		Store workflow.variables for parallel workers of the step.  A change
+ *		of a setting costs some at the end of the transaction, and most steps
+ *		have the variables of the one before.
+ */
+static void
+publish_variables(const WfStepCall *call)
+{
+	char	   *text = JsonbToCString(NULL, &call->variables->root,
+									  VARSIZE(call->variables));
+
+	if (strcmp(text, wf_guc_variables) != 0)
+		SetConfigOption("workflow.variables", text, PGC_USERSET,
+						PGC_S_OVERRIDE);
+}
+
+/* What workflow.variables is in the step, with what it has set itself. */
+static const char *
+show_variables(void)
+{
+	if (wf_session_step == NULL)
+		return NULL;
+	return JsonbToCString(NULL, &wf_session_variables()->root, -1);
 }
 
 /* See session.h. */

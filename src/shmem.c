@@ -176,7 +176,8 @@ reset_database(WfDatabase *database)
 		database->commands[i].reason = InvalidDsaPointer;
 	database->area = DSM_HANDLE_INVALID;
 	database->live = InvalidDsaPointer;
-	database->queued = database->running = 0;
+	database->held = InvalidDsaPointer;
+	database->queued = database->driven = 0;
 }
 
 /* See shmem.h. */

@@ -236,6 +236,7 @@ typedef struct WfDatabase
 								 * taken */
 	dsa_handle	area;			/* for what does not fit here */
 	dsa_pointer live;			/* handle of the table of live runs: live.c */
+	dsa_pointer held;			/* likewise, of held runs: held.c */
 
 	int			free;			/* list of free entries */
 	int			nfree;
@@ -256,8 +257,8 @@ typedef struct WfDatabase
 								 * looked */
 
 	/* for workflow.agent, by the scheduler */
-	int64		queued;
-	int64		running;
+	int64		queued;			/* runs that have no entry */
+	int64		driven;			/* runs that the scheduler drives */
 	TimestampTz error_at;
 	char		last_error[WF_MESSAGE_SIZE];
 

@@ -98,12 +98,22 @@ typedef struct End
 	TransactionId xid;
 } End;
 
+/* A run may have ended and been deleted between two looks. */
 static bool
 has_ended(int64 run_id, void *arg)
 {
 	End		   *end = arg;
 
-	return wf_history_read_run_outcome(run_id, end->outcome, &end->xid);
+	WfRun		run;
+
+	if (wf_history_read_run_outcome(run_id, end->outcome, &end->xid))
+		return true;
+	if (!wf_history_read_run(run_id, &run))
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("run " INT64_FORMAT " does not exist any more",
+						run_id)));
+	return false;
 }
 
 /* See wait.h. */

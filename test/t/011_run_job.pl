@@ -36,6 +36,8 @@ sub plain
 
 	$text =~ s/\brun \d+/run N/g;
 	$text =~ s/\d+\.\d{3} s/T s/g;
+	$text =~ s/\d+ running, \d\d:\d\d:\d\d/N running, HH:MM:SS/g;
+	$text =~ s/NOTICE:  \d+ of \d+ steps,.*\n//g;    # some steps have begun
 	return $text;
 }
 
@@ -82,9 +84,12 @@ my ($exit, $stdout, $stderr) =
   psql_c(q{CALL workflow.run_job('good', '{"day": "today"}')});
 is($exit, 0, 'psql exits with 0 when the run succeeds');
 is( plain($stderr),
-	q{NOTICE:  step "one" succeeded in T s (1 of 3)
-NOTICE:  step "two" succeeded in T s (2 of 3)
-NOTICE:  step "three" skipped: condition (3 of 3)
+	q{NOTICE:  step "one" succeeded in T s
+DETAIL:  1 of 3 steps, N running, HH:MM:SS
+NOTICE:  step "two" succeeded in T s
+DETAIL:  2 of 3 steps, N running, HH:MM:SS
+NOTICE:  step "three" skipped: condition
+DETAIL:  3 of 3 steps, N running, HH:MM:SS
 NOTICE:  run N succeeded, 0 steps failed
 }, 'each step is shown as it ends');
 is($stdout, "CALL\n", 'CALL is all that is printed');
@@ -110,9 +115,12 @@ define_package(
 ($exit, $stdout, $stderr) = psql_c(q{CALL workflow.run_job('bad')});
 is($exit, 1, 'psql exits with 1 when the run fails');
 is( plain($stderr),
-	q{NOTICE:  step "one" succeeded in T s (1 of 3)
-NOTICE:  step "two" failed: division by zero (2 of 3)
-NOTICE:  step "three" skipped: constraint (3 of 3)
+	q{NOTICE:  step "one" succeeded in T s
+DETAIL:  1 of 3 steps, N running, HH:MM:SS
+NOTICE:  step "two" failed: division by zero
+DETAIL:  2 of 3 steps, N running, HH:MM:SS
+NOTICE:  step "three" skipped: constraint
+DETAIL:  3 of 3 steps, N running, HH:MM:SS
 ERROR:  run N failed: division by zero
 DETAIL:  It failed at step "two".
 }, 'the error is that of the run');
@@ -209,6 +217,70 @@ is($watcher->result(0), 0, 'so does the watcher');
 like($shown, qr/step "three" succeeded.*run \d+ succeeded/s, 'all is shown');
 like($watched, qr/step "three" succeeded.*run \d+ succeeded/s,
 	'to the watcher, too');
+
+# What a step reports of its progress is shown while it is running, and what
+# else runs; a step that is tried again is no end of it.
+define_package(
+	$node,
+	{
+		name => 'reports',
+		fail_on_first_error => $false,
+		steps => [
+			{
+				name => 'load',
+				command =>
+				  q{SELECT workflow.report_progress(5, 10, 'half'); SELECT pg_advisory_xact_lock_shared(1); SELECT workflow.report_progress(10, 10); SELECT pg_advisory_xact_lock_shared(2)}
+			},
+			{
+				name => 'again',
+				max_attempts => 2,
+				retry_delay => '0s',
+				command => 'SELECT 1 / 0'
+			},
+			{ name => 'silent', command => 'SELECT pg_advisory_xact_lock_shared(2)' },
+			{ name => 'after', command => 'SELECT 1', after => [ 'load', 'silent' ] }
+		]
+	});
+$lock = hold_lock($node, 1);
+my $second_lock = hold_lock($node, 2);
+$psql = begin_psql(q{CALL workflow.run_job('reports')}, \$shown);
+ok( pump_until(
+		$psql, IPC::Run::timeout(60), \$shown,
+		qr/NOTICE:  step "load": 5 of 10, half\nDETAIL:  1 of 4 steps, 2 running, \d\d:\d\d:\d\d\n/
+	),
+	'the progress of a step is shown');
+like(
+	$shown,
+	qr/NOTICE:  step "again" failed at attempt 1 of 2: division by zero\nDETAIL:  0 of 4 steps.*NOTICE:  step "again" failed at attempt 2 of 2: division by zero\nDETAIL:  1 of 4 steps/s,
+	'after each attempt of another one');
+$watcher =
+  begin_psql('CALL workflow.watch_job(' . last_run('reports') . ')',
+	\$watched);
+ok( pump_until(
+		$watcher, IPC::Run::timeout(60),
+		\$watched,
+		qr/step "again".*attempt 1 of 2.*step "again".*attempt 2 of 2.*step "load": 5 of 10, half\n/s
+	),
+	'a watcher sees it, too');
+$lock->quit;
+ok( pump_until(
+		$psql, IPC::Run::timeout(60), \$shown,
+		qr/NOTICE:  step "load": 10 of 10\nDETAIL:  1 of 4 steps, 2 running/
+	),
+	'so is further progress');
+$second_lock->quit;
+$_->finish for ($psql, $watcher);
+is($psql->result(0), 0, 'psql exits with 0');
+is(() = $shown =~ /step "load": 5 of 10/g, 1, 'what did not change is shown once');
+like(
+	$shown,
+	qr/step "after" succeeded in [0-9.]+ s\nDETAIL:  4 of 4 steps, 0 running, \d\d:\d\d:\d\d\nNOTICE:  run \d+ succeeded, 1 steps failed\n/,
+	'at the end all have ended');
+($exit, $stdout, $stderr) =
+  psql_c('CALL workflow.watch_job(' . last_run('reports') . ')');
+is($exit, 0, 'watching a run that has ended');
+is(() = $stderr =~ /^DETAIL:  /mg, 5, 'shows each attempt');
+unlike($stderr, qr/[1-9]\d* running|of 10/, 'and no progress');
 
 # Ctrl-C
 scalar_query($node, 'TRUNCATE effect');
