@@ -527,14 +527,16 @@ AS 'MODULE_PATHNAME', 'wf_normal_definition';
 COMMENT ON FUNCTION workflow.normal_definition(jsonb) IS 'a document with every option in it; for the views';
 
 CREATE FUNCTION workflow.run_step(run_id bigint, step integer,
-    OUT name text, OUT kind text, OUT command text, OUT connection text, OUT server text)
+    OUT name text, OUT kind text, OUT command text, OUT connection text, OUT server text,
+    OUT atomic boolean)
 LANGUAGE c STABLE STRICT PARALLEL RESTRICTED
 AS 'MODULE_PATHNAME', 'wf_run_step';
 COMMENT ON FUNCTION workflow.run_step(bigint, integer) IS 'a step as the version that a run executes defines it; for the views';
 
 CREATE FUNCTION workflow.run_state(run_id bigint,
     OUT status text, OUT failed_steps integer, OUT started_at timestamptz, OUT finished_at timestamptz,
-    OUT error_path text, OUT sqlstate text, OUT message text, OUT wait text)
+    OUT error_path text, OUT sqlstate text, OUT message text, OUT wait text,
+    OUT transaction_id bigint, OUT transaction_at timestamptz)
 RETURNS SETOF record
 LANGUAGE c VOLATILE STRICT PARALLEL RESTRICTED ROWS 1
 AS 'MODULE_PATHNAME', 'wf_run_state';
@@ -543,11 +545,21 @@ COMMENT ON FUNCTION workflow.run_state(bigint) IS 'state of a run that has not e
 CREATE FUNCTION workflow.step_states(run_id bigint,
     OUT step integer, OUT attempt integer, OUT status text, OUT reason text, OUT wait text, OUT pid integer,
     OUT started_at timestamptz, OUT finished_at timestamptz, OUT sqlstate text, OUT message text,
+    OUT detail text, OUT hint text, OUT context text, OUT messages text, OUT result jsonb, OUT rows bigint,
+    OUT statement integer, OUT transaction_id bigint, OUT transaction_at timestamptz,
     OUT done bigint, OUT total bigint, OUT progress text, OUT child_run_id bigint)
 RETURNS SETOF record
 LANGUAGE c VOLATILE STRICT PARALLEL RESTRICTED ROWS 10
 AS 'MODULE_PATHNAME', 'wf_step_states';
 COMMENT ON FUNCTION workflow.step_states(bigint) IS 'states of the steps of a run that has not ended; for the views';
+
+CREATE FUNCTION workflow.transaction_state(run_id bigint,
+    OUT number integer, OUT transaction_id bigint, OUT isolation "char", OUT started_at timestamptz,
+    OUT steps integer)
+RETURNS SETOF record
+LANGUAGE c VOLATILE STRICT PARALLEL RESTRICTED ROWS 1
+AS 'MODULE_PATHNAME', 'wf_transaction_state';
+COMMENT ON FUNCTION workflow.transaction_state(bigint) IS 'open package transaction of a run that has not ended; for the views';
 
 CREATE FUNCTION workflow.agent_state(
     OUT running boolean, OUT scheduler_pid integer, OUT workers integer, OUT queued bigint, OUT running_runs bigint,
@@ -637,11 +649,16 @@ SELECT s.run_id,
     s.status,
     s.reason,
     (p.step).command AS command,
-    NULL::bigint AS transaction_id,
-    NULL::text AS transaction_status,
+    s.transaction_id,
+    CASE WHEN s.transaction_id IS NOT NULL THEN
+        CASE t.status WHEN 'c' THEN 'committed' WHEN 'r' THEN 'rolled_back' ELSE 'active' END END AS transaction_status,
     CASE
         WHEN s.started_at IS NULL OR (p.step).kind = 'none' THEN 'none'
         WHEN s.status = 'running' THEN 'pending'
+        WHEN s.transaction_id IS NOT NULL AND t.status IS NULL THEN 'pending'
+        WHEN t.status = 'r' THEN 'undone'
+        WHEN t.status = 'c' AND s.status <> 'succeeded' AND (p.step).kind = 'sql' THEN
+            CASE WHEN NOT (p.step).atomic AND s.statement > 1 THEN 'partial' ELSE 'undone' END
         WHEN s.status = 'succeeded' THEN 'kept'
         WHEN s.status = 'interrupted' THEN 'unknown'
         WHEN (p.step).kind = 'package' AND EXISTS (
@@ -673,16 +690,18 @@ FROM (
     SELECT s.run_id, s.step, s.attempt, workflow.status_name(s.status) AS status,
         workflow.reason_name(s.reason) AS reason, s.rows, s.statement, s.started_at, s.finished_at,
         s.sqlstate, s.message, s.detail, s.hint, s.context, s.messages, s.result, s.pid,
-        s.remote_run_id AS started_run_id
+        s.remote_run_id AS started_run_id, s.transaction_id
     FROM workflow.step_outcome s
     UNION ALL
-    SELECT r.run_id, s.step, s.attempt, s.status, s.reason, NULL, NULL, s.started_at, s.finished_at,
-        s.sqlstate, s.message, NULL, NULL, NULL, NULL, NULL, s.pid, s.child_run_id
+    SELECT r.run_id, s.step, s.attempt, s.status, s.reason, s.rows, s.statement, s.started_at, s.finished_at,
+        s.sqlstate, s.message, s.detail, s.hint, s.context, s.messages, s.result, s.pid,
+        s.child_run_id, s.transaction_id
     FROM workflow.open_run r, workflow.step_states(r.run_id) s
     WHERE NOT EXISTS (SELECT FROM workflow.step_outcome o
         WHERE o.run_id = r.run_id AND o.step = s.step AND o.attempt = s.attempt)
 ) s
 JOIN workflow.run r ON r.run_id = s.run_id
+LEFT JOIN workflow.transaction_outcome t ON t.transaction_id = s.transaction_id
 LEFT JOIN workflow.definition d ON d.package_id = r.package_id
 LEFT JOIN workflow.definition_version v ON v.package_id = r.package_id AND v.version = r.version
 CROSS JOIN LATERAL (SELECT workflow.run_step(s.run_id, s.step) AS step OFFSET 0) p
@@ -719,11 +738,30 @@ COMMENT ON COLUMN workflow.step_history.remote_run_id IS 'run that a job step ha
 COMMENT ON COLUMN workflow.step_history.child_run_id IS 'run that a package step has started';
 
 CREATE VIEW workflow.transaction_history WITH (security_barrier) AS
-SELECT NULL::bigint AS transaction_id, NULL::bigint AS run_id, NULL::bigint AS root_run_id, NULL::text AS package,
-    NULL::integer AS number, NULL::text AS status, NULL::text AS isolation_level, NULL::timestamptz AS started_at,
-    NULL::timestamptz AS finished_at, NULL::integer AS steps, NULL::text[] AS servers, NULL::text AS error,
-    NULL::text[] AS gids, NULL::text[] AS commands
-WHERE false;
+SELECT t.transaction_id, t.run_id,
+    COALESCE(r.root_run_id, r.run_id) AS root_run_id,
+    COALESCE(d.name, v.name) AS package,
+    t.number,
+    CASE t.status WHEN 'c' THEN 'committed' WHEN 'r' THEN 'rolled_back' ELSE 'active' END AS status,
+    CASE t.isolation WHEN 's' THEN 'serializable' WHEN 'r' THEN 'repeatable read'
+        ELSE 'read committed' END AS isolation_level,
+    t.started_at, t.finished_at, t.steps,
+    '{}'::text[] AS servers,
+    t.message AS error,
+    NULL::text[] AS gids,
+    NULL::text[] AS commands
+FROM (
+    SELECT o.transaction_id, o.run_id, o.number, o.status, o.isolation, o.started_at, o.finished_at, o.steps, o.message
+    FROM workflow.transaction_outcome o
+    UNION ALL
+    SELECT s.transaction_id, r.run_id, s.number, NULL, s.isolation, s.started_at, NULL, s.steps, NULL
+    FROM workflow.open_run r, workflow.transaction_state(r.run_id) s
+    WHERE NOT EXISTS (SELECT FROM workflow.transaction_outcome o WHERE o.transaction_id = s.transaction_id)
+) t
+JOIN workflow.run r ON r.run_id = t.run_id
+LEFT JOIN workflow.definition d ON d.package_id = r.package_id
+LEFT JOIN workflow.definition_version v ON v.package_id = r.package_id AND v.version = r.version
+WHERE workflow.may_see_run(r.owner, r.requested_by, r.package_id);
 COMMENT ON VIEW workflow.transaction_history IS 'package transactions';
 COMMENT ON COLUMN workflow.transaction_history.transaction_id IS 'number of the transaction; rises in the order of creation within a tree of runs';
 COMMENT ON COLUMN workflow.transaction_history.run_id IS 'run that it belongs to';
@@ -752,8 +790,8 @@ SELECT r.run_id AS run,
             SELECT 'lock of pid ' || pg_catalog.min(b.pid)
             FROM pg_catalog.unnest(pg_catalog.pg_blocking_pids(s.pid)) AS b(pid))) END AS wait,
     s.pid,
-    NULL::bigint AS transaction_id,
-    NULL::interval AS transaction_age,
+    COALESCE(s.transaction_id, t.transaction_id) AS transaction_id,
+    pg_catalog.clock_timestamp() - COALESCE(s.transaction_at, t.transaction_at) AS transaction_age,
     COALESCE(s.started_at, t.started_at) AS started_at,
     s.done,
     s.total,
@@ -770,7 +808,7 @@ COMMENT ON COLUMN workflow.activity.run IS 'number of the run';
 COMMENT ON COLUMN workflow.activity.package IS 'its package';
 COMMENT ON COLUMN workflow.activity.step IS 'step that is running or waits; null: the run itself waits';
 COMMENT ON COLUMN workflow.activity.state IS 'queued, paused, running; of a step, waiting too';
-COMMENT ON COLUMN workflow.activity.wait IS 'what it waits for; null: nothing, it is being executed.  worker: a process for it.  connection ...: another step that uses the connection.  max_concurrent_runs: an earlier run of the package.  max_concurrent_steps: other steps of the run.  main thread: another such step.  start_at: its time.  condition: the condition is asked again.  retry: the next attempt.  lock of pid ...: a lock that this process holds.  run ...: its child run.  paused: resume_job';
+COMMENT ON COLUMN workflow.activity.wait IS 'what it waits for; null: nothing, it is being executed.  worker: a process for it.  connection ...: another step that uses the connection.  max_concurrent_runs: an earlier run of the package.  max_concurrent_steps: other steps of the run.  main thread: another such step.  start_at: its time.  condition: the condition is asked again.  retry: the next attempt.  lock of pid ...: a lock that this process holds.  run ...: its child run.  transaction: the end of the package transaction, to join the next one, or another step in it.  commit: that of the transaction.  paused: resume_job';
 COMMENT ON COLUMN workflow.activity.pid IS 'process that executes the step';
 COMMENT ON COLUMN workflow.activity.transaction_id IS 'open package transaction that it works in';
 COMMENT ON COLUMN workflow.activity.transaction_age IS 'age of that transaction';

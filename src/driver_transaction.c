@@ -103,6 +103,7 @@ wf_driver_enter_transaction(WfScheduler *s, WfDrivenRun *r,
 	}
 	LWLockAcquire(&r->live->lock, LW_EXCLUSIVE);
 	r->steps[action->step].transaction_id = t->id;
+	r->steps[action->step].transaction_at = t->started_at;
 	LWLockRelease(&r->live->lock);
 }
 

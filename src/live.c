@@ -16,6 +16,7 @@
 #include "area.h"
 #include "compat.h"
 #include "live.h"
+#include "pending.h"
 
 static dshash_table *attached = NULL;
 static dsa_area *attached_area = NULL;	/* where it is */
@@ -119,8 +120,11 @@ copy_run(dshash_table *table, dsa_area *area, WfLiveCopy *copy)
 	Size		steps_size = sizeof(WfLiveStep) * copy->plan->nsteps;
 	void	   *machine = palloc(machine_size);
 	WfLiveRun  *live;
+	int			i;
 
 	copy->steps = palloc(Max(steps_size, 1));
+	copy->pending = palloc0(Max(copy->plan->nsteps, 1) *
+							sizeof(WfStepOutcome *));
 	live = dshash_find(table, &copy->run_id, false);
 	if (live == NULL)
 		return false;
@@ -130,6 +134,15 @@ copy_run(dshash_table *table, dsa_area *area, WfLiveCopy *copy)
 	wf_area_get_error(area, live->error, &copy->error_path, &copy->message);
 	memcpy(machine, dsa_get_address(area, live->machine), machine_size);
 	memcpy(copy->steps, dsa_get_address(area, live->steps), steps_size);
+	copy->transaction_number = live->transaction_number;
+	copy->transaction_steps = live->transaction_steps;
+	copy->transaction_id = live->transaction_id;
+	copy->transaction_at = live->transaction_at;
+	for (i = 0; i < copy->plan->nsteps; i++)
+	{
+		if (DsaPointerIsValid(copy->steps[i].pending))
+			copy->pending[i] = wf_pending_get(area, copy->steps[i].pending);
+	}
 	LWLockRelease(&live->lock);
 	dshash_release_lock(table, live);
 	copy->machine = wf_machine_attach(machine, copy->plan);

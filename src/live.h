@@ -14,6 +14,7 @@
 
 #include "lib/dshash.h"
 
+#include "history.h"
 #include "machine.h"
 #include "shmem.h"
 
@@ -25,6 +26,7 @@ typedef struct WfLiveStep
 	TimestampTz started_at;		/* of the attempt; 0: not yet */
 	TimestampTz finished_at;	/* 0: not yet */
 	int64		transaction_id; /* it works in, or has joined; 0: none */
+	TimestampTz transaction_at; /* when that began */
 	dsa_pointer pending;		/* its outcome, if that is not written before
 								 * the transaction ends; or invalid */
 } WfLiveStep;
@@ -66,8 +68,13 @@ typedef struct WfLiveCopy
 	int			sqlstate;
 	char	   *error_path;
 	char	   *message;
+	int32		transaction_number; /* its own open transaction; 0: none */
+	int32		transaction_steps;
+	int64		transaction_id;
+	TimestampTz transaction_at;
 	WfMachine  *machine;
 	WfLiveStep *steps;
+	WfStepOutcome **pending;	/* of each step, NULL: none; see pending.h */
 } WfLiveCopy;
 
 /*

@@ -35,6 +35,7 @@
 PG_FUNCTION_INFO_V1(wf_run_step);
 PG_FUNCTION_INFO_V1(wf_run_state);
 PG_FUNCTION_INFO_V1(wf_step_states);
+PG_FUNCTION_INFO_V1(wf_transaction_state);
 PG_FUNCTION_INFO_V1(wf_agent);
 PG_FUNCTION_INFO_V1(wf_status_name);
 PG_FUNCTION_INFO_V1(wf_reason_text);
@@ -50,6 +51,8 @@ enum
 	RS_SQLSTATE,
 	RS_MESSAGE,
 	RS_WAIT,
+	RS_TRANSACTION_ID,
+	RS_TRANSACTION_AT,
 	RS_NCOLUMNS
 };
 
@@ -66,11 +69,31 @@ enum
 	ST_FINISHED_AT,
 	ST_SQLSTATE,
 	ST_MESSAGE,
+	ST_DETAIL,
+	ST_HINT,
+	ST_CONTEXT,
+	ST_MESSAGES,
+	ST_RESULT,
+	ST_ROWS,
+	ST_STATEMENT,
+	ST_TRANSACTION_ID,
+	ST_TRANSACTION_AT,
 	ST_DONE,
 	ST_TOTAL,
 	ST_PROGRESS,
 	ST_CHILD_RUN_ID,
 	ST_NCOLUMNS
+};
+
+/* Columns of workflow.transaction_state(). */
+enum
+{
+	TS_NUMBER,
+	TS_TRANSACTION_ID,
+	TS_ISOLATION,
+	TS_STARTED_AT,
+	TS_STEPS,
+	TS_NCOLUMNS
 };
 
 /* Columns of workflow.agent_state(). */
@@ -161,8 +184,8 @@ put_sqlstate(Datum *values, bool *nulls, int column, int sqlstate)
 
 /*
  * workflow.run_step(run_id bigint, step integer) returns record
- *		Name, kind, command, connection and server of a step, as the run's
- *		version defines them.  Nulls if the reader may not see the run.
+ *		Name, kind, command, connection, server and option `atomic` of a step,
+ *		as the run's version defines them.  Nulls if the reader may not see the run.
  */
 Datum
 wf_run_step(PG_FUNCTION_ARGS)
@@ -173,8 +196,8 @@ wf_run_step(PG_FUNCTION_ARGS)
 		wf_plan_get(run->package_id, run->version);
 	const WfPlanStep *step;
 	TupleDesc	desc;
-	Datum		values[5] = {0};
-	bool		nulls[5];
+	Datum		values[6] = {0};
+	bool		nulls[6];
 
 	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "return type must be a row type");
@@ -186,6 +209,8 @@ wf_run_step(PG_FUNCTION_ARGS)
 		put_text(values, nulls, 0, step->name);
 		put_text(values, nulls, 1, wf_step_kind_name(step->kind));
 		put_text(values, nulls, 2, step->command);
+		values[5] = BoolGetDatum(step->atomic);
+		nulls[5] = false;
 		if (step->connection >= 0)
 		{
 			put_text(values, nulls, 3,
@@ -209,6 +234,7 @@ wf_run_state(PG_FUNCTION_ARGS)
 	const WfRun *run = visible_run(PG_GETARG_INT64(0));
 	WfPresent	present;
 	WfPresentRun state;
+	WfPresentTransaction transaction;
 	Datum		values[RS_NCOLUMNS] = {0};
 	bool		nulls[RS_NCOLUMNS] = {0};
 
@@ -226,6 +252,11 @@ wf_run_state(PG_FUNCTION_ARGS)
 	put_sqlstate(values, nulls, RS_SQLSTATE, state.outcome.sqlstate);
 	put_text(values, nulls, RS_MESSAGE, state.outcome.message);
 	put_text(values, nulls, RS_WAIT, state.wait);
+	wf_present_transaction(&present, &transaction);
+	put_int64(values, nulls, RS_TRANSACTION_ID, transaction.transaction_id,
+			  transaction.number == 0);
+	put_time(values, nulls, RS_TRANSACTION_AT, transaction.number == 0 ? 0 :
+			 transaction.started_at);
 	tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
 	return (Datum) 0;
 }
@@ -279,12 +310,57 @@ put_step(const WfPresentStep *state, int32 step, Datum *values, bool *nulls)
 	put_time(values, nulls, ST_FINISHED_AT, outcome->finished_at);
 	put_sqlstate(values, nulls, ST_SQLSTATE, outcome->sqlstate);
 	put_text(values, nulls, ST_MESSAGE, outcome->message);
+	put_text(values, nulls, ST_DETAIL, outcome->detail);
+	put_text(values, nulls, ST_HINT, outcome->hint);
+	put_text(values, nulls, ST_CONTEXT, outcome->context);
+	put_text(values, nulls, ST_MESSAGES, outcome->messages);
+	values[ST_RESULT] = PointerGetDatum(outcome->result);
+	nulls[ST_RESULT] = (outcome->result == NULL);
+	put_int64(values, nulls, ST_ROWS, outcome->rows,
+			  outcome->pid == 0 || outcome->finished_at == 0 ||
+			  outcome->rows < 0);
+	values[ST_STATEMENT] = Int32GetDatum(outcome->statement);
+	nulls[ST_STATEMENT] = (outcome->statement == 0);
+	put_int64(values, nulls, ST_TRANSACTION_ID, outcome->transaction_id,
+			  outcome->transaction_id == 0);
+	put_time(values, nulls, ST_TRANSACTION_AT, state->transaction_at);
 	put_int64(values, nulls, ST_DONE, state->done, state->total == 0);
 	put_int64(values, nulls, ST_TOTAL, state->total, state->total == 0);
 	put_text(values, nulls, ST_PROGRESS,
 			 state->progress[0] == '\0' ? NULL : state->progress);
 	put_int64(values, nulls, ST_CHILD_RUN_ID, state->child_run_id,
 			  state->child_run_id == 0);
+}
+
+/*
+ * workflow.transaction_state(run_id bigint) returns setof record
+ *		The package transaction that a run has open.  No row if there is none,
+ *		or if the reader may not see the run.
+ */
+Datum
+wf_transaction_state(PG_FUNCTION_ARGS)
+{
+	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
+	const WfRun *run = visible_run(PG_GETARG_INT64(0));
+	WfPresent	present;
+	WfPresentTransaction transaction;
+	Datum		values[TS_NCOLUMNS];
+	bool		nulls[TS_NCOLUMNS] = {0};
+
+	InitMaterializedSRF(fcinfo, 0);
+	if (run == NULL)
+		return (Datum) 0;
+	wf_present_take(run, &present);
+	wf_present_transaction(&present, &transaction);
+	if (transaction.number == 0)
+		return (Datum) 0;
+	values[TS_NUMBER] = Int32GetDatum(transaction.number);
+	values[TS_TRANSACTION_ID] = Int64GetDatum(transaction.transaction_id);
+	values[TS_ISOLATION] = CharGetDatum(transaction.isolation);
+	values[TS_STARTED_AT] = TimestampTzGetDatum(transaction.started_at);
+	values[TS_STEPS] = Int32GetDatum(transaction.steps);
+	tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
+	return (Datum) 0;
 }
 
 /*

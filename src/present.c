@@ -16,14 +16,18 @@
 
 #include "held.h"
 #include "machine.h"
+#include "area.h"
+#include "pending.h"
 #include "present.h"
 
-static void copy_entry(WfDatabase *database, int64 run_id,
-					   WfEntryCopy *copy);
+static void copy_entry(WfPresent *present);
+static void copy_pending(WfPresent *present, dsa_area *area);
 static void copy_entry_at(WfDatabase *database, int index,
 						  WfEntryCopy *copy);
 static void tell_live_run(const WfLiveCopy *live, WfRunOutcome *outcome);
 static bool is_running(const WfPresent *present);
+static bool has_ended_in_transaction(const WfPresent *present, int32 step,
+									 const WfStepOutcome *outcome);
 static void tell_live_step(const WfPresent *present, int32 step,
 						   WfPresentStep *state, WfEntryCopy *carrier);
 static char *wait_of(const WfPresent *present, int32 step,
@@ -44,15 +48,19 @@ wf_present_take(const WfRun *run, WfPresent *present)
 		return;
 	present->live = wf_live_copy(present->database, run->run_id);
 	if (present->live == NULL)
-		copy_entry(present->database, run->run_id, &present->entry);
+		copy_entry(present);
+	else
+		present->pending = present->live->pending;
 	if (present->live == NULL && !present->entry.found)
 		present->held = wf_held_has(present->database, run->run_id);
 }
 
 /* Copy the entry that carries a whole run, if there is one. */
 static void
-copy_entry(WfDatabase *database, int64 run_id, WfEntryCopy *copy)
+copy_entry(WfPresent *present)
 {
+	WfDatabase *database = present->database;
+	dsa_area   *area = wf_area_attach(database);
 	int			i;
 
 	LWLockAcquire(&database->lock, LW_SHARED);
@@ -60,14 +68,33 @@ copy_entry(WfDatabase *database, int64 run_id, WfEntryCopy *copy)
 	{
 		WfEntry    *e = &database->entries[i];
 
-		if (e->run_id == run_id && e->state != WF_ENTRY_FREE &&
+		if (e->run_id == present->run_id && e->state != WF_ENTRY_FREE &&
 			e->kind == WF_ENTRY_RUN)
 		{
-			copy_entry_at(database, i, copy);
+			copy_entry_at(database, i, &present->entry);
+			if (area != NULL && present->plan != NULL)
+				copy_pending(present, area);
 			break;
 		}
 	}
 	LWLockRelease(&database->lock);
+}
+
+/* What has worked in the open transaction, the last attempts.  Lock held. */
+static void
+copy_pending(WfPresent *present, dsa_area *area)
+{
+	dsa_pointer pointer = present->entry.entry.pending;
+
+	present->pending = palloc0(Max(present->plan->nsteps, 1) *
+							   sizeof(WfStepOutcome *));
+	for (; DsaPointerIsValid(pointer);
+		 pointer = wf_pending_next(area, pointer))
+	{
+		WfStepOutcome *outcome = wf_pending_get(area, pointer);
+
+		present->pending[outcome->step] = outcome;
+	}
 }
 
 /* Copy an entry.  Lock held. */
@@ -134,6 +161,33 @@ tell_live_run(const WfLiveCopy *live, WfRunOutcome *outcome)
 	outcome->message = live->message;
 }
 
+/* The transaction that it has open; one that it inherits is the owner's. */
+void
+wf_present_transaction(const WfPresent *present,
+					   WfPresentTransaction *transaction)
+{
+	const WfEntry *entry = &present->entry.entry;
+
+	memset(transaction, 0, sizeof(WfPresentTransaction));
+	if (present->plan == NULL)
+		return;
+	transaction->isolation = present->plan->isolation;
+	if (present->live != NULL)
+	{
+		transaction->number = present->live->transaction_number;
+		transaction->steps = present->live->transaction_steps;
+		transaction->transaction_id = present->live->transaction_id;
+		transaction->started_at = present->live->transaction_at;
+	}
+	else if (is_running(present))
+	{
+		transaction->number = entry->transaction_number;
+		transaction->steps = entry->transaction_steps;
+		transaction->transaction_id = entry->transaction_id;
+		transaction->started_at = entry->transaction_at;
+	}
+}
+
 /* A step.  A run that is queued or was cut off may have steps on record. */
 void
 wf_present_step(const WfPresent *present, int32 step, WfPresentStep *state)
@@ -151,8 +205,15 @@ wf_present_step(const WfPresent *present, int32 step, WfPresentStep *state)
 		outcome->status = WF_STEP_RUNNING;
 		outcome->attempt = entry->current_attempt;
 		outcome->started_at = entry->step_started_at;
+		if (entry->transaction_number != 0)
+		{
+			outcome->transaction_id = entry->transaction_id;
+			state->transaction_at = entry->transaction_at;
+		}
 	}
-	if (outcome->status == WF_STEP_WAITING)
+	if (has_ended_in_transaction(present, step, outcome))
+		*outcome = *present->pending[step];
+	else if (outcome->status == WF_STEP_WAITING)
 	{
 		if (!wf_history_read_step_outcome(present->run_id, step, outcome))
 			outcome->status = WF_STEP_WAITING;
@@ -164,6 +225,15 @@ wf_present_step(const WfPresent *present, int32 step, WfPresentStep *state)
 		state->total = entry->total;
 		strlcpy(state->progress, entry->progress, WF_PROGRESS_SIZE);
 	}
+}
+
+/* It has, and is not on record before that has ended. */
+static bool
+has_ended_in_transaction(const WfPresent *present, int32 step,
+						 const WfStepOutcome *outcome)
+{
+	return outcome->status != WF_STEP_RUNNING && present->pending != NULL &&
+		present->pending[step] != NULL;
 }
 
 /* A step of a run that the scheduler drives. */
@@ -179,6 +249,8 @@ tell_live_step(const WfPresent *present, int32 step, WfPresentStep *state,
 	state->outcome.attempt = wf_machine_step_attempt(machine, step);
 	state->outcome.started_at = live->started_at;
 	state->outcome.finished_at = live->finished_at;
+	state->outcome.transaction_id = live->transaction_id;
+	state->transaction_at = live->transaction_at;
 	state->child_run_id = live->child_run_id;
 	state->wait = wait_of(present, step, carrier);
 	if (state->outcome.status != WF_STEP_RUNNING)
@@ -204,6 +276,10 @@ wait_of(const WfPresent *present, int32 step, WfEntryCopy *carrier)
 	if (wf_machine_waits_for_connection(machine, step))
 		return psprintf("connection %s",
 						plan->connections[plan->steps[step].connection].name);
+	if (wf_machine_waits_for_transaction(machine, step))
+		return "transaction";
+	if (wf_machine_awaits_commit(machine, step))
+		return "commit";
 	if (wf_machine_waits_for_slot(machine, step))
 		return "max_concurrent_steps";
 	if (wf_machine_waits_for_main_thread(machine, step))

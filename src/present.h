@@ -30,7 +30,20 @@ typedef struct WfPresent
 	WfLiveCopy *live;			/* NULL: the scheduler does not drive it */
 	WfEntryCopy entry;			/* else: a worker may carry it out whole */
 	bool		held;			/* it waits for max_concurrent_runs */
+	WfStepOutcome **pending;	/* of each step: its outcome, if that is not
+								 * written before the transaction ends; NULL:
+								 * there is none */
 } WfPresent;
+
+/* The package transaction that a run has open. */
+typedef struct WfPresentTransaction
+{
+	int32		number;			/* 0: none */
+	int32		steps;
+	int64		transaction_id;
+	TimestampTz started_at;
+	char		isolation;
+} WfPresentTransaction;
 
 /* What there is to tell of the run itself.  `outcome` has it all, also while
  * the run goes on: no finished_at then. */
@@ -43,8 +56,10 @@ typedef struct WfPresentRun
 /* Likewise of a step. */
 typedef struct WfPresentStep
 {
-	WfStepOutcome outcome;		/* status, reason, attempt, pid, times, and of
-								 * a step that has ended the error */
+	WfStepOutcome outcome;		/* status, reason, attempt, pid, times,
+								 * transaction, and of a step that has ended
+								 * the error */
+	TimestampTz transaction_at; /* when that transaction began */
 	int64		child_run_id;	/* child run in progress; 0: none */
 	const char *wait;			/* NULL: for nothing */
 	int64		done;			/* of total, as the step reports; total 0: it
@@ -60,6 +75,8 @@ typedef struct WfPresentStep
  */
 extern void wf_present_take(const WfRun *run, WfPresent *present);
 extern void wf_present_run(const WfPresent *present, WfPresentRun *run);
+extern void wf_present_transaction(const WfPresent *present,
+								   WfPresentTransaction *transaction);
 extern void wf_present_step(const WfPresent *present, int32 step,
 							WfPresentStep *state);
 
