@@ -37,6 +37,7 @@
 #include "utils/inval.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
+#include "utils/snapmgr.h"
 
 #include "catalog.h"
 
@@ -112,7 +113,8 @@ static struct
 {
 	bool		valid;
 	bool		callback_registered;
-	bool		only_these;
+	bool		end_with_extension;
+	Oid			extension;
 	uint64		generation;
 	Oid			relid[WF_NTABLES];
 	Oid			indexid[WF_NTABLES];
@@ -122,6 +124,7 @@ static struct
 	Oid			transaction_sequence;
 }			known;
 
+static bool find_extension(void);
 static void load_known_objects(void);
 static void forget_known_objects(Datum arg, Oid relid);
 static Oid	find_relation(Oid schema, const char *name);
@@ -173,17 +176,43 @@ wf_catalog_transaction_sequence(void)
 }
 
 /* True if the extension exists in this database. */
+/*
+ * wf_catalog_installed
+ *		True if the extension exists in this database.  Who asks was told by
+ *		the transaction that created or dropped it, which sends what it has
+ *		invalidated only after that: what is cached does not count.
+ */
 bool
 wf_catalog_installed(void)
 {
-	return OidIsValid(get_extension_oid(WF_EXTENSION, true));
+	InvalidateCatalogSnapshot();
+	return find_extension();
+}
+
+/* Look the extension up.  FATAL if it is another one and this process is to
+ * end with the one that it knew. */
+static bool
+find_extension(void)
+{
+	Oid			extension = get_extension_oid(WF_EXTENSION, true);
+
+	if (!OidIsValid(extension))
+		return false;
+	if (known.end_with_extension && OidIsValid(known.extension) &&
+		extension != known.extension)
+		ereport(FATAL,
+				(errcode(ERRCODE_ADMIN_SHUTDOWN),
+				 errmsg("terminating workflow process because extension \"%s\" was created anew",
+						WF_EXTENSION)));
+	known.extension = extension;
+	return true;
 }
 
 /* See catalog.h. */
 void
 wf_catalog_end_with_extension(void)
 {
-	known.only_these = true;
+	known.end_with_extension = true;
 }
 
 /* A number that changes when cached knowledge may be about a dropped object. */
@@ -214,7 +243,7 @@ load_known_objects(void)
 		known.callback_registered = true;
 	}
 
-	if (!OidIsValid(get_extension_oid(WF_EXTENSION, true)))
+	if (!find_extension())
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("extension \"%s\" is not installed in this database",
@@ -234,11 +263,6 @@ load_known_objects(void)
 	known.transaction_sequence = find_relation(schema, "transaction_id_seq");
 	if (memcmp(relid, known.relid, sizeof(relid)) != 0)
 	{
-		if (known.generation > 0 && known.only_these)
-			ereport(FATAL,
-					(errcode(ERRCODE_ADMIN_SHUTDOWN),
-					 errmsg("terminating workflow process because extension \"%s\" was created anew",
-							WF_EXTENSION)));
 		memcpy(known.relid, relid, sizeof(relid));
 		known.generation++;
 	}

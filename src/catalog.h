@@ -66,12 +66,13 @@ extern Oid	wf_catalog_indexid(WfTable table);
 extern Oid	wf_catalog_run_sequence(void);
 extern Oid	wf_catalog_transaction_sequence(void);
 
-/* True if the extension exists in this database.  Looks it up afresh. */
+/* True if the extension exists in this database.  Looks it up afresh.  FATAL
+ * if it is not the one that this process is to end with. */
 extern bool wf_catalog_installed(void);
 
 /*
- * This process works for the extension that it finds first: FATAL when it
- * looks up the tables and they are those of one that was created since.
+ * This process ends with the extension that it finds first: FATAL when it
+ * looks it up, or its tables, and finds one that was created since.
  */
 extern void wf_catalog_end_with_extension(void);
 

@@ -83,8 +83,6 @@ wf_intake_receive(WfScheduler *s)
 				wf_scheduler_begin(s);
 				if (!wf_catalog_installed())
 					wf_scheduler_leave();
-				(void) wf_catalog_generation();	/* ends the process if it
-												 * is not the same one */
 				break;
 		}
 	}
