@@ -175,7 +175,6 @@ wf_catalog_transaction_sequence(void)
 	return known.transaction_sequence;
 }
 
-/* True if the extension exists in this database. */
 /*
  * wf_catalog_installed
  *		True if the extension exists in this database.  Who asks was told by

@@ -45,6 +45,8 @@ typedef struct WfDrivenTransaction
 	dsa_pointer last_pending;
 	List	   *deferred;		/* WfStepOutcome *, to be written after it */
 	List	   *ended;			/* heirs, whose end is to be written after it */
+	char	   *last_step;		/* that has worked in it, with its package;
+								 * NULL: none */
 	char	   *cause;			/* of its rollback; NULL: not known */
 	char	   *lost;			/* why it was lost; NULL: it was not */
 } WfDrivenTransaction;

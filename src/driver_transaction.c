@@ -127,6 +127,7 @@ open_transaction(WfDrivenTransaction *t, int32 number)
 		t->started_at = GetCurrentTimestamp();
 	}
 	show_transaction(t);
+	wf_self_wait_begin(t->owner->scheduler);
 }
 
 /* Let the views see it. */
@@ -196,10 +197,15 @@ void
 wf_driver_take_pending(WfScheduler *s, WfDrivenRun *r, WfEntry *e)
 {
 	WfDrivenTransaction *t = r->transaction;
+	MemoryContext old;
 
 	if (!e->in_branch)
 		return;
 	t->steps++;
+	old = MemoryContextSwitchTo(t->context);
+	t->last_step = psprintf("step \"%s\" of package \"%s\"",
+							r->plan->steps[e->step].name, r->plan->name);
+	MemoryContextSwitchTo(old);
 	if (DsaPointerIsValid(e->pending))
 	{
 		LWLockAcquire(&r->live->lock, LW_EXCLUSIVE);
@@ -529,7 +535,7 @@ forget(WfScheduler *s, WfDrivenTransaction *t)
 	wf_pending_free(s->area, &t->first_pending);
 	t->last_pending = InvalidDsaPointer;
 	t->deferred = NIL;
-	t->cause = t->lost = NULL;
+	t->cause = t->lost = t->last_step = NULL;
 	t->number = 0;
 	t->id = 0;
 	t->steps = 0;

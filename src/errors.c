@@ -10,6 +10,7 @@
  */
 #include "postgres.h"
 
+#include "area.h"
 #include "errors.h"
 
 /* Keep the error of a step. */
@@ -80,4 +81,33 @@ wf_errors_of_machine(WfMachineError error, WfStepOutcome *outcome)
 			break;
 	}
 	return false;
+}
+
+/* See errors.h. */
+void
+wf_errors_take_verdict(WfDatabase *database, WfEntry *entry,
+					   WfStepOutcome *outcome)
+{
+	dsa_area   *area;
+	dsa_pointer verdict;
+	char	   *path;
+	char	   *message;
+
+	LWLockAcquire(&database->lock, LW_EXCLUSIVE);
+	verdict = entry->verdict;
+	entry->verdict = InvalidDsaPointer;
+	LWLockRelease(&database->lock);
+	if (!DsaPointerIsValid(verdict))
+		return;
+	area = wf_area_attach(database);
+	wf_area_get_error(area, verdict, &path, &message);
+	if (area != NULL)
+		wf_area_free(area, &verdict);
+	if (entry->cancel || message == NULL ||
+		outcome->status != WF_STEP_FAILED ||
+		outcome->sqlstate != ERRCODE_QUERY_CANCELED)
+		return;
+	outcome->sqlstate = ERRCODE_T_R_DEADLOCK_DETECTED;
+	outcome->message = message;
+	outcome->hint = "Let the step join the transaction or use its connection, or commit before.";
 }

@@ -12,6 +12,7 @@
 
 #include "history.h"
 #include "machine.h"
+#include "shmem.h"
 
 /* The last error of a step. */
 typedef struct WfStepError
@@ -40,6 +41,15 @@ extern void wf_errors_set(List **errors, MemoryContext context, int32 step,
  */
 extern bool wf_errors_of_machine(WfMachineError error,
 								 WfStepOutcome *outcome);
+
+/*
+ * wf_errors_take_verdict
+ *		A step has failed: if its statement was cancelled since it waits for
+ *		its own run (self_wait.c), that is its error.  In the worker; the
+ *		verdict is used up in any case.
+ */
+extern void wf_errors_take_verdict(WfDatabase *database, WfEntry *entry,
+								   WfStepOutcome *outcome);
 
 /* The error of a step, or NULL. */
 extern const WfStepError *wf_errors_get(const List *errors, int32 step);

@@ -444,6 +444,7 @@ execute_next(InlineRun *r)
 	{
 		restore(r);
 		r->last_variables = NULL;
+		wf_errors_take_verdict(r->database, entry, &outcome);
 		if (entry->cancel && outcome.sqlstate == ERRCODE_QUERY_CANCELED)
 			outcome.status = WF_STEP_CANCELLED;
 		record_failure(r, &outcome);

@@ -120,6 +120,7 @@ wf_reaper_free_entry(WfScheduler *s, int entry)
 	wf_area_free(s->area, &e->set_variables);
 	wf_area_free(s->area, &e->run_error);
 	wf_area_free(s->area, &e->stop_reason);
+	wf_area_free(s->area, &e->verdict);
 	wf_pending_free(s->area, &e->pending);
 	wf_entry_free(s->database, entry);
 }

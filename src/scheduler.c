@@ -257,6 +257,8 @@ fire_timers(WfScheduler *s)
 	{
 		if (timer.kind == WF_TIMER_START)
 			wf_intake_start_due(s, &timer);
+		else if (timer.kind == WF_TIMER_SELF_WAIT)
+			wf_self_wait_look(s);
 		else
 			wf_driver_timer(s, &timer);
 	}

@@ -80,6 +80,7 @@ typedef struct WfScheduler
 	List	   *found;			/* int64 *, likewise: runs to be taken over */
 	List	   *orphans;		/* WfOrphan */
 	List	   *waiting;		/* children that wait for sessions: driver.c */
+	bool		looks_for_self_waits;	/* a timer of that kind is set */
 	bool		retry_soon;		/* some wait for a lock that nobody tells of */
 	dlist_head	dirty;			/* driven runs with something to do */
 	int			reserved;		/* sessions that driven runs may need at once */
@@ -237,5 +238,12 @@ extern void wf_driver_record_stop(WfScheduler *s, int64 run_id,
 								  Oid stopped_by, const char *reason);
 /* Carry out what the machines of all runs ask for. */
 extern void wf_driver_carry_on(WfScheduler *s);
+
+/* ---- self_wait.c ---- */
+
+/* A package transaction is open: look for waits from time to time. */
+extern void wf_self_wait_begin(WfScheduler *s);
+/* Event: it is time to look. */
+extern void wf_self_wait_look(WfScheduler *s);
 
 #endif							/* WF_SCHEDULER_H */

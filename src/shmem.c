@@ -574,6 +574,25 @@ wf_entry_cancel(WfDatabase *database, int entry, bool force)
 	return withdrawn;
 }
 
+/* See shmem.h. */
+bool
+wf_entry_condemn(WfDatabase *database, int entry, dsa_pointer verdict)
+{
+	WfEntry    *e = &database->entries[entry];
+	pid_t		pid;
+
+	LWLockAcquire(&database->lock, LW_EXCLUSIVE);
+	pid = e->state == WF_ENTRY_TAKEN && !e->cancel &&
+		!DsaPointerIsValid(e->verdict) ? wf_shared->slots[e->slot].pid : 0;
+	if (pid != 0)
+	{
+		e->verdict = verdict;
+		kill(pid, SIGINT);
+	}
+	LWLockRelease(&database->lock);
+	return pid != 0;
+}
+
 /* The entry's worker is gone, and its slot is about to be used again. */
 void
 wf_entry_hold(WfDatabase *database, int entry)

@@ -144,6 +144,9 @@ typedef struct WfEntry
 								 * scheduler */
 	dsa_pointer set_variables;	/* STEP, VARIABLES: jsonb, or invalid;
 								 * likewise */
+	dsa_pointer verdict;		/* STEP, RUN: WfSharedError, or invalid: the
+								 * statement is cancelled since it waits for
+								 * its own run; the scheduler's */
 	dsa_pointer pending;		/* pending.h: STEP in a branch: its outcome; RUN:
 								 * all of the open transaction; to COMMIT: what
 								 * is to be written with it; likewise */
@@ -352,6 +355,14 @@ extern void wf_entry_free(WfDatabase *database, int entry);
 extern bool wf_entry_cancel(WfDatabase *database, int entry, bool force);
 /* Withdraw it if it waits to be taken; false if not. */
 extern bool wf_entry_withdraw(WfDatabase *database, int entry);
+
+/*
+ * Cancel the statement that a worker executes for an entry, and let the step
+ * fail with this error (WfSharedError, given away) instead.  False if no
+ * worker is at it.
+ */
+extern bool wf_entry_condemn(WfDatabase *database, int entry,
+							 dsa_pointer verdict);
 
 /* The worker that had taken it, or was to take it, is gone. */
 extern void wf_entry_hold(WfDatabase *database, int entry);

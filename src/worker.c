@@ -39,6 +39,7 @@
 #include "bgworker.h"
 #include "catalog.h"
 #include "compat.h"
+#include "errors.h"
 #include "guc.h"
 #include "history.h"
 #include "inline.h"
@@ -341,6 +342,7 @@ execute_step(WfEntry *entry)
 
 	if (!wf_session_execute(&call, false, write_outcome, NULL, &outcome))
 	{
+		wf_errors_take_verdict(my_database, entry, &outcome);
 		if (entry->cancel && outcome.sqlstate == ERRCODE_QUERY_CANCELED)
 			outcome.status = WF_STEP_CANCELLED;
 		wf_session_begin_own();
@@ -381,6 +383,7 @@ execute_step_in_branch(WfEntry *entry)
 	}
 	else
 	{
+		wf_errors_take_verdict(my_database, entry, &outcome);
 		if (entry->cancel && outcome.sqlstate == ERRCODE_QUERY_CANCELED)
 			outcome.status = WF_STEP_CANCELLED;
 		leave_failure(entry, &outcome);
