@@ -10,8 +10,9 @@
 # for the other goals only.
 
 REGRESS = install definition definition_errors definition_api \
-	definition_script grants run_basic variables security start_errors \
-	control_flow step_sql run_control child
+	definition_script definition_transactions grants run_basic \
+	variables security start_errors control_flow step_sql run_control \
+	child
 export REGRESS
 
 .DEFAULT_GOAL := all

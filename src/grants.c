@@ -65,10 +65,10 @@ wf_alter_package_owner(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 				 errmsg("must be able to SET ROLE \"%s\"", name)));
 	wf_definition_check_new_owner(owner);
-	wf_check_plan(wf_plan_compile(package.package_id, package.version,
-								  wf_definition_read(&package,
-													 package.version)),
-				  owner);
+	(void) wf_check_plan(wf_plan_compile(package.package_id, package.version,
+										 wf_definition_read(&package,
+															package.version)),
+						 owner);
 	wf_catalog_set_owner(package.package_id, owner);
 	PG_RETURN_VOID();
 }
