@@ -185,6 +185,19 @@ SELECT try_steps('[
 	{"name": "c", "command": "SELECT 1"},
 	{"name": "d", "command": "VACUUM t", "after": ["a", "c"], "precedence": "any"},
 	{"name": "e", "command": "VACUUM t", "after": ["a"], "precedence": "any"}]', '{"fail_on_first_error": false}');
+-- It is ended with either outcome, or one step at a time ends it.
+SELECT try_steps('[
+	{"name": "a", "join_transaction": true, "commit_on_success": true, "rollback_on_failure": true},
+	{"name": "b", "command": "VACUUM t", "after": [{"step": "a", "on": "completion"}]}]', '{"fail_on_first_error": false}');
+SELECT try_steps('[
+	{"name": "a", "join_transaction": true, "commit_on_success": true},
+	{"name": "b", "command": "VACUUM t"}]', '{"max_concurrent_steps": 1}');
+SELECT try_steps('[
+	{"name": "a", "join_transaction": true, "commit_on_success": true, "main_thread": true},
+	{"name": "b", "command": "VACUUM t", "main_thread": true}]');
+SELECT try_steps('[
+	{"name": "a", "join_transaction": true, "commit_on_success": true},
+	{"name": "b", "command": "VACUUM t"}]', '{"max_concurrent_steps": 1, "fail_on_first_error": false}');
 -- After a failure nothing starts, so this one has committed.
 SELECT try_steps('[
 	{"name": "a", "join_transaction": true, "commit_on_success": true},

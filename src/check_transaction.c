@@ -46,6 +46,7 @@ static void warn(Search *search, int32 step, const char *format,
 static void warn_of_statements(Search *search);
 static bool relate(Search *search, int32 step);
 static int32 find_open(Search *search, int32 step, int32 connection);
+static bool ends_before(const WfPlan *plan, int32 joiner, int32 step);
 static bool may_have_joined(Search *search);
 static void warn_of_vain_commits(Search *search);
 static void warn_of_bystanders(Search *search);
@@ -178,10 +179,28 @@ find_open(Search *search, int32 step, int32 connection)
 			  plan->steps[joiner].connection != connection)))
 			continue;
 		if ((wf_graph_relation(search->graph, joiner) &
-			 (WF_GRAPH_CLOSED | WF_GRAPH_AFTER | WF_GRAPH_NEVER)) == 0)
+			 (WF_GRAPH_CLOSED | WF_GRAPH_AFTER | WF_GRAPH_NEVER)) == 0 &&
+			!ends_before(plan, joiner, step))
 			return joiner;
 	}
 	return -1;
+}
+
+/*
+ * ends_before
+ *		True if a step that joins ends the transaction by itself, and does so
+ *		before or after the other step but not beside it.
+ */
+static bool
+ends_before(const WfPlan *plan, int32 joiner, int32 step)
+{
+	const WfPlanStep *j = &plan->steps[joiner];
+
+	return j->commit_on_success &&
+		(j->rollback_on_failure || j->fail_package_on_error ||
+		 plan->fail_on_first_error) &&
+		(plan->max_concurrent_steps == 1 ||
+		 (j->main_thread && plan->steps[step].main_thread));
 }
 
 /* True if a step may have joined before the one that was related ends. */

@@ -11,8 +11,8 @@
  * in any run in which the step is.
  *
  * A step that commits the package transaction when it succeeds, or rolls it
- * back when it fails, ends what all those before it have joined, if it must
- * have had that outcome.
+ * back when it fails, ends what all those before it have joined, unless it may
+ * have had the other outcome.
  *
  * To compare each step with each other takes a time that is quadratic in
  * large graphs.  This is for warnings, so it gives up after a number of
@@ -221,15 +221,15 @@ outcome_taken(const WfPlan *plan, int32 from, WfOn on)
 		plan->steps[from].fail_package_on_error ? SUCCEEDED : 0;
 }
 
-/* True if a step, with the outcome that it must have had, ended what was open. */
+/* True if a step, with whatever outcome it can have had, ended what was open. */
 static bool
 ends_transaction(const WfGraph *graph, int32 step)
 {
 	const WfPlanStep *s = &graph->plan->steps[step];
 	int			bits = graph->marks[step].bits;
 
-	return (s->commit_on_success && (bits & SUCCEEDED)) ||
-		(s->rollback_on_failure && (bits & FAILED));
+	return (s->commit_on_success || (bits & FAILED)) &&
+		(s->rollback_on_failure || (bits & SUCCEEDED));
 }
 
 /* Mark what cannot start unless a step ends with one of these outcomes. */
