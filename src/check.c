@@ -387,8 +387,8 @@ warn_of_child(List *warnings, const WfPlan *plan, int32 step)
 		return warnings;
 	return wf_check_add_warning(warnings, step,
 								psprintf("package \"%s\", which step \"%s\" of package \"%s\" %s, does not exist yet",
-								s->command, s->name, plan->name,
-								s->kind == WF_KIND_JOB ? "starts" : "runs"));
+										 s->command, s->name, plan->name,
+										 s->kind == WF_KIND_JOB ? "starts" : "runs"));
 }
 
 /* Warn of variables for a child that does not declare them. */
@@ -418,10 +418,11 @@ warn_of_variables(List *warnings, const WfPlan *plan, int32 step,
 			continue;
 		warnings = wf_check_add_warning(warnings, step,
 										psprintf("package \"%s\", which step \"%s\" of package \"%s\" %s, does not declare variable \"%s\"",
-										s->command, s->name, plan->name,
-										s->kind == WF_KIND_JOB ? "starts" : "runs",
-										pnstrdup(key.val.string.val,
-												 key.val.string.len)));
+												 s->command, s->name,
+												 plan->name,
+												 s->kind == WF_KIND_JOB ? "starts" : "runs",
+												 pnstrdup(key.val.string.val,
+														  key.val.string.len)));
 	}
 	return warnings;
 }
@@ -439,12 +440,15 @@ warn_of_dead_steps(List *warnings, const WfPlan *plan,
 
 	for (i = 0; i < plan->nsteps; i++)
 	{
-		if (obstacles[i].format != NULL && !plan->steps[i].disabled)
-			warnings = wf_check_add_warning(warnings, i,
-											psprintf(obstacles[i].format,
-													 plan->steps[i].name,
-													 plan->name,
-													 plan->steps[obstacles[i].from].name));
+		const WfPlanStep *step = &plan->steps[i];
+		const Obstacle *obstacle = &obstacles[i];
+
+		if (obstacle->format == NULL || step->disabled)
+			continue;
+		warnings = wf_check_add_warning(warnings, i,
+										psprintf(obstacle->format,
+												 step->name, plan->name,
+												 plan->steps[obstacle->from].name));
 	}
 	return warnings;
 }

@@ -221,7 +221,7 @@ outcome_taken(const WfPlan *plan, int32 from, WfOn on)
 		plan->steps[from].fail_package_on_error ? SUCCEEDED : 0;
 }
 
-/* True if a step, with whatever outcome it can have had, ended what was open. */
+/* True if a step ended what was open with any outcome that it can have had. */
 static bool
 ends_transaction(const WfGraph *graph, int32 step)
 {
