@@ -9,7 +9,8 @@
 # they are scripts which call make again, and PostgreSQL's makefiles are read
 # for the other goals only.
 
-REGRESS = install definition definition_errors definition_api \
+REGRESS = install definition definition_errors definition_transactions \
+	definition_api \
 	definition_script grants run_basic variables security start_errors \
 	control_flow step_sql run_control child views purge
 export REGRESS

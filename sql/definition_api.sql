@@ -68,18 +68,19 @@ SELECT workflow.package_definition('api');
 
 -- every option by its name
 SELECT workflow.create_package('api', description => 'all', use_transactions => false,
-	commit_on_completion => true, fail_on_first_error => false, isolation_level => 'read committed',
+	commit_on_completion => false, fail_on_first_error => false, isolation_level => 'serializable',
 	max_concurrent_steps => 2, max_concurrent_runs => 3, on_overlap => 'skip', priority => -4,
 	timeout => '2 hours', on_interruption => 'resume', variables => '{"day": null, "n": 1.50}',
 	required_variables => '{day}', enabled => false, max_attempts => 1, retry_delay => '1 s',
 	retry_on => NULL, settings => '{"work_mem": "7MB", "enable_seqscan": false, "statement_timeout": 0}',
 	history_retention => NULL, or_replace => true);
-SELECT workflow.add_connection('api', 'dw', transactional => true);
+SELECT workflow.add_connection('api', 'dw', transactional => false);
 SELECT workflow.add_step('api', 'first', 'SELECT 1', connection => 'dw', fail_package_on_error => true,
 	main_thread => true, disabled => true, condition => 'workflow.variable(''day'') IS NOT NULL',
 	condition_interval => '1 min', atomic => false, max_attempts => 2, retry_delay => '3 s', retry_backoff => 1.5,
 	retry_on => '{40001}', timeout => '4 s', lock_timeout => '5 s', restartable => false,
-	settings => '{"search_path": "a, b"}', result_variable => 'n', priority => 6, description => 'one');
+	settings => '{"search_path": "a, b"}', result_variable => 'n', priority => 6, description => 'one',
+	join_transaction => true, commit_on_success => true, rollback_on_failure => true);
 SELECT workflow.add_step('api', 'second', 'SELECT 2');
 SELECT workflow.add_step('api', 'third', kind => 'none', after => '{first}', after_failure => '{second}',
 	after_completion => '{first,second}', precedence => 'any');
@@ -93,7 +94,7 @@ SELECT workflow.define_package(workflow.package_definition('api'));
 -- the views: every option as a column
 \pset tuples_only off
 \x on
-SELECT name, owner = current_user::regrole AS mine, version, description, use_transactions, fail_on_first_error, isolation_level,
+SELECT name, owner = current_user::regrole AS mine, version, description, use_transactions, commit_on_completion, fail_on_first_error, isolation_level,
 	   max_concurrent_steps, max_concurrent_runs, on_overlap, priority, timeout, on_interruption, variables, required_variables,
 	   enabled, max_attempts, retry_delay, retry_on, settings, history_retention
 FROM workflow.package WHERE name = 'api';
@@ -105,7 +106,7 @@ SELECT * FROM workflow.connection WHERE package = 'api';
 
 -- In alter_... null means unchanged; reset puts back to the default.
 SELECT workflow.alter_step('api', 'first');
-SELECT workflow.alter_step('api', 'first', 'SELECT 11', priority => 0, disabled => false, reset => '{connection,timeout,settings}');
+SELECT workflow.alter_step('api', 'first', 'SELECT 11', priority => 0, disabled => false, reset => '{connection,timeout,settings,commit_on_success}');
 SELECT jsonb_path_query(workflow.package_definition('api'), '$.steps[0]');
 SELECT workflow.alter_step('api', 'third', after_failure => '{second,first}');
 SELECT jsonb_path_query(workflow.package_definition('api'), '$.steps[2].after');
@@ -113,7 +114,7 @@ SELECT workflow.alter_step('api', 'third', after => '{}', reset => '{after_compl
 SELECT jsonb_path_query(workflow.package_definition('api'), '$.steps[2].after');
 SELECT workflow.alter_step('api', 'third', after => '{second}', reset => '{after,precedence}');
 SELECT jsonb_path_query(workflow.package_definition('api'), '$.steps[2]');
-SELECT workflow.alter_package('api', enabled => true, timeout => '3 hours', reset => '{max_attempts,settings,priority,required_variables}');
+SELECT workflow.alter_package('api', enabled => true, timeout => '3 hours', reset => '{max_attempts,settings,priority,required_variables,isolation_level}');
 SELECT workflow.package_definition('api') - 'steps' - 'connections';
 SELECT try($$SELECT workflow.alter_package('api', timeout => '1 s', reset => '{timeout}')$$);
 SELECT try($$SELECT workflow.alter_package('api', reset => '{connection}')$$);

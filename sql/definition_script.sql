@@ -17,14 +17,16 @@ END;
 SELECT workflow.define_package($doc$ {
   "name": "script'd \\ $1 $$",
   "description": "it's $text$ all here\n$text1$ and $$",
-  "use_transactions": false, "fail_on_first_error": false, "max_concurrent_steps": 3, "max_concurrent_runs": 1,
+  "use_transactions": false, "commit_on_completion": false, "isolation_level": "serializable",
+  "fail_on_first_error": false, "max_concurrent_steps": 3, "max_concurrent_runs": 1,
   "on_overlap": "reject", "priority": -7, "timeout": "90 minutes",
   "variables": {"day": null, "n": 1.50, "o": {"a": [1, "it's"]}}, "required_variables": ["day", "o"],
   "enabled": false,
   "settings": {"work_mem": "1MB", "search_path": "\"$user\", public", "jit": false, "statement_timeout": 0},
-  "connections": [{"name": "dw"}, {"name": "DW's"}],
+  "connections": [{"name": "dw", "transactional": false}, {"name": "DW's"}],
   "steps": [
-    {"name": "first", "command": ["SELECT 'it''s';", "", "\tSELECT $_1$ 2 $_1$;"], "connection": "dw", "priority": 3},
+    {"name": "first", "command": ["SELECT 'it''s';", "", "\tSELECT $_1$ 2 $_1$;"], "connection": "dw", "priority": 3,
+     "join_transaction": true, "commit_on_success": true, "rollback_on_failure": true},
     {"name": "second", "command": "DO $text$ BEGIN END $text$", "connection": "DW's", "after": ["first"],
      "fail_package_on_error": true, "main_thread": true, "disabled": true, "condition": "'x' <> $$y$$",
      "condition_interval": "1.5 s", "atomic": false, "max_attempts": 4, "retry_delay": "1 day 2 hours", "retry_backoff": 1.250,
@@ -53,6 +55,14 @@ SELECT workflow.package_script('script_plain');
 CALL remember('script_empty');
 CALL remember('script_plain');
 CALL remember('script_large');
+
+-- one that commits in between
+SELECT workflow.define_package('{"name": "script_transaction", "connections": [{"name": "in"}, {"name": "out", "transactional": false}], "steps": [
+	{"name": "a", "command": "SELECT 1", "connection": "in", "join_transaction": true, "rollback_on_failure": true},
+	{"name": "b", "kind": "none", "commit_on_success": true, "after": ["a"]},
+	{"name": "c", "command": "SELECT 1", "connection": "out", "after": ["b"]},
+	{"name": "d", "command": "SELECT 1", "join_transaction": true, "after": ["b"]}]}');
+CALL remember('script_transaction');
 
 -- The scripts replace what is there, and make what is not; twice is as once.
 SELECT workflow.alter_package(name, description => 'another', priority => 99) FROM script;

@@ -14,7 +14,8 @@
  *
  * The warnings need the graph once more: a step can start if what it waits
  * for can happen, which is decided in an order in which each step follows all
- * that it waits for.
+ * that it waits for.  Those about the package transaction are in
+ * check_transaction.c.
  *
  *-------------------------------------------------------------------------
  */
@@ -24,6 +25,7 @@
 #include "miscadmin.h"
 #include "nodes/parsenodes.h"
 #include "parser/parser.h"
+#include "storage/shmem.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
 #include "utils/memutils.h"
@@ -31,6 +33,8 @@
 
 #include "catalog.h"
 #include "check.h"
+#include "check_transaction.h"
+#include "document.h"
 #include "guc.h"
 #include "rights.h"
 
@@ -52,19 +56,22 @@ typedef struct Obstacle
 	int32		from;
 } Obstacle;
 
-static void check_sql(CheckPlace *place, const char *what, const char *name,
-					  const char *text, bool is_expression);
+static List *check_sql(CheckPlace *place, const char *what, const char *name,
+					   const char *text, bool is_expression);
 static void check_is_expression(const CheckPlace *place, List *statements);
+static void check_inheritance(const WfPlan *plan, const WfPlanStep *step,
+							  Oid owner);
 static void check_settings(CheckPlace *place, Jsonb *settings, Oid owner);
 static void check_setting(const char *name, const JsonbValue *value,
 						  Oid owner);
 static const char *setting_text(const JsonbValue *value);
 static void add_check_context(void *arg);
-static List *add_warning(List *warnings, int32 step, char *message);
 static List *warn_of_child(List *warnings, const WfPlan *plan, int32 step);
 static List *warn_of_variables(List *warnings, const WfPlan *plan, int32 step,
 							   const WfPackageRow *child);
-static List *warn_of_dead_steps(List *warnings, const WfPlan *plan);
+static Obstacle *find_obstacles(const WfPlan *plan);
+static List *warn_of_dead_steps(List *warnings, const WfPlan *plan,
+								const Obstacle *obstacles);
 static void follow_edges(const WfPlan *plan, int32 from, Obstacle *obstacles,
 						 int32 *satisfiable, uint8 *seen);
 static const char *find_obstacle(const WfPlan *plan, int32 from, WfOn on,
@@ -89,7 +96,8 @@ wf_check_package(const WfPlan *plan, Oid owner)
 
 /* Check what a step says. */
 void
-wf_check_step(const WfPlan *plan, int32 step, Oid owner)
+wf_check_step(const WfPlan *plan, int32 step, Oid owner,
+			  WfCommandText *text)
 {
 	const WfPlanStep *s = &plan->steps[step];
 	CheckPlace	place = {.plan = plan,.step = s};
@@ -98,9 +106,12 @@ wf_check_step(const WfPlan *plan, int32 step, Oid owner)
 	JsonbValue	value;
 
 	if (s->kind == WF_KIND_SQL)
-		check_sql(&place, "command", NULL, s->command, false);
+		wf_command_text_read(text, check_sql(&place, "command", NULL,
+											 s->command, false));
+	else
+		check_inheritance(plan, s, owner);
 	if (s->condition != NULL)
-		check_sql(&place, "condition", NULL, s->condition, true);
+		(void) check_sql(&place, "condition", NULL, s->condition, true);
 	check_settings(&place, s->settings, owner);
 	if (s->variables == NULL)
 		return;
@@ -109,16 +120,19 @@ wf_check_step(const WfPlan *plan, int32 step, Oid owner)
 	while (JsonbIteratorNext(&it, &key, true) == WJB_KEY)
 	{
 		(void) JsonbIteratorNext(&it, &value, true);
-		check_sql(&place, "variable", pnstrdup(key.val.string.val,
-											   key.val.string.len),
-				  pnstrdup(value.val.string.val, value.val.string.len), true);
+		(void) check_sql(&place, "variable",
+						 pnstrdup(key.val.string.val, key.val.string.len),
+						 pnstrdup(value.val.string.val, value.val.string.len),
+						 true);
 	}
 }
 
 /* Check all of a package. */
-void
+WfCommandText *
 wf_check_plan(const WfPlan *plan, Oid owner)
 {
+	WfCommandText *texts = palloc0(mul_size(plan->nsteps,
+											sizeof(WfCommandText)));
 	MemoryContext scratch;
 	MemoryContext old;
 	int32		i;
@@ -130,20 +144,22 @@ wf_check_plan(const WfPlan *plan, Oid owner)
 	for (i = 0; i < plan->nsteps; i++)
 	{
 		CHECK_FOR_INTERRUPTS();
-		wf_check_step(plan, i, owner);
+		wf_check_step(plan, i, owner, &texts[i]);
 		MemoryContextReset(scratch);
 	}
 	MemoryContextSwitchTo(old);
 	MemoryContextDelete(scratch);
+	return texts;
 }
 
 /*
  * check_sql
  *		ERROR, the parser's own with the place as its context, for SQL text
  *		that does not parse.  An expression is one that stands for itself in
- *		SELECT (...): it is checked as it is evaluated.
+ *		SELECT (...): it is checked as it is evaluated.  Returns what the
+ *		parser makes of it.
  */
-static void
+static List *
 check_sql(CheckPlace *place, const char *what, const char *name,
 		  const char *text, bool is_expression)
 {
@@ -165,6 +181,7 @@ check_sql(CheckPlace *place, const char *what, const char *name,
 	if (is_expression)
 		check_is_expression(place, statements);
 	error_context_stack = callback.previous;
+	return statements;
 }
 
 /* ERROR if the parentheses around an expression were not left as they were. */
@@ -186,6 +203,40 @@ check_is_expression(const CheckPlace *place, List *statements)
 	ereport(ERROR,
 			(errcode(ERRCODE_SYNTAX_ERROR),
 			 errmsg("\"%s\" is not an SQL expression", place->text)));
+}
+
+/*
+ * check_inheritance
+ *		ERROR if a step is to run a package of somebody else inside the package
+ *		transaction (R50).  A child that is not there yet, or that changes
+ *		after this, fails the step.
+ *
+ *		Who defines the step might not be allowed to see the child: no more is
+ *		said of it than what a run of the step would tell.
+ */
+static void
+check_inheritance(const WfPlan *plan, const WfPlanStep *step, Oid owner)
+{
+	WfPackageRow child;
+	WfDocument	open;
+	Jsonb	   *document;
+
+	if (step->kind != WF_KIND_PACKAGE || !step->joins || step->disabled ||
+		!wf_catalog_find_package(step->command, &child) ||
+		child.owner == owner)
+		return;
+	document = wf_catalog_get_document(child.package_id, child.version);
+	if (document == NULL)
+		return;
+	wf_document_open(&open, document);
+	if (!wf_value_bool(&open.values[WF_PACKAGE_USE_TRANSACTIONS]))
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+			 errmsg("step \"%s\" of package \"%s\" cannot run package \"%s\" in the package transaction",
+					step->name, plan->name, step->command),
+			 errdetail("The two packages have different owners, and only a package of the same owner inherits a transaction."),
+			 errhint("Without \"join_transaction\" the package runs in transactions of its own.")));
 }
 
 /* Check that the owner may make the settings, each to its value. */
@@ -292,9 +343,11 @@ add_check_context(void *arg)
 
 /* What is worth a warning in a valid definition. */
 List *
-wf_check_warnings(const WfPlan *plan)
+wf_check_warnings(const WfPlan *plan, const WfCommandText *texts)
 {
 	List	   *warnings = NIL;
+	Obstacle   *obstacles = find_obstacles(plan);
+	bool	   *can_start = palloc(mul_size(plan->nsteps, sizeof(bool)));
 	int32		i;
 
 	for (i = 0; i < plan->nsteps; i++)
@@ -303,12 +356,16 @@ wf_check_warnings(const WfPlan *plan)
 		if (plan->steps[i].kind == WF_KIND_PACKAGE ||
 			plan->steps[i].kind == WF_KIND_JOB)
 			warnings = warn_of_child(warnings, plan, i);
+		can_start[i] = (obstacles[i].format == NULL &&
+						!plan->steps[i].disabled);
 	}
-	return warn_of_dead_steps(warnings, plan);
+	warnings = warn_of_dead_steps(warnings, plan, obstacles);
+	return wf_check_transaction(warnings, plan, texts, can_start);
 }
 
-static List *
-add_warning(List *warnings, int32 step, char *message)
+/* See check.h. */
+List *
+wf_check_add_warning(List *warnings, int32 step, char *message)
 {
 	WfWarning  *warning = palloc(sizeof(WfWarning));
 
@@ -328,10 +385,10 @@ warn_of_child(List *warnings, const WfPlan *plan, int32 step)
 		return warn_of_variables(warnings, plan, step, &child);
 	if (strcmp(s->command, plan->name) == 0)
 		return warnings;
-	return add_warning(warnings, step,
-					   psprintf("package \"%s\", which step \"%s\" of package \"%s\" %s, does not exist yet",
-								s->command, s->name, plan->name,
-								s->kind == WF_KIND_JOB ? "starts" : "runs"));
+	return wf_check_add_warning(warnings, step,
+								psprintf("package \"%s\", which step \"%s\" of package \"%s\" %s, does not exist yet",
+										 s->command, s->name, plan->name,
+										 s->kind == WF_KIND_JOB ? "starts" : "runs"));
 }
 
 /* Warn of variables for a child that does not declare them. */
@@ -359,12 +416,13 @@ warn_of_variables(List *warnings, const WfPlan *plan, int32 step,
 										 key.val.string.val,
 										 key.val.string.len, &value))
 			continue;
-		warnings = add_warning(warnings, step,
-							   psprintf("package \"%s\", which step \"%s\" of package \"%s\" %s, does not declare variable \"%s\"",
-										s->command, s->name, plan->name,
-										s->kind == WF_KIND_JOB ? "starts" : "runs",
-										pnstrdup(key.val.string.val,
-												 key.val.string.len)));
+		warnings = wf_check_add_warning(warnings, step,
+										psprintf("package \"%s\", which step \"%s\" of package \"%s\" %s, does not declare variable \"%s\"",
+												 s->command, s->name,
+												 plan->name,
+												 s->kind == WF_KIND_JOB ? "starts" : "runs",
+												 pnstrdup(key.val.string.val,
+														  key.val.string.len)));
 	}
 	return warnings;
 }
@@ -375,7 +433,29 @@ warn_of_variables(List *warnings, const WfPlan *plan, int32 step,
  *		of those that are disabled, which is what was meant.
  */
 static List *
-warn_of_dead_steps(List *warnings, const WfPlan *plan)
+warn_of_dead_steps(List *warnings, const WfPlan *plan,
+				   const Obstacle *obstacles)
+{
+	int32		i;
+
+	for (i = 0; i < plan->nsteps; i++)
+	{
+		const WfPlanStep *step = &plan->steps[i];
+		const Obstacle *obstacle = &obstacles[i];
+
+		if (obstacle->format == NULL || step->disabled)
+			continue;
+		warnings = wf_check_add_warning(warnings, i,
+										psprintf(obstacle->format,
+												 step->name, plan->name,
+												 plan->steps[obstacle->from].name));
+	}
+	return warnings;
+}
+
+/* What keeps each of the steps from ever starting, palloc'd. */
+static Obstacle *
+find_obstacles(const WfPlan *plan)
 {
 	int32	   *order = palloc(mul_size(plan->nsteps, sizeof(int32)));
 	int32	   *left = palloc(mul_size(plan->nsteps, sizeof(int32)));
@@ -406,15 +486,7 @@ warn_of_dead_steps(List *warnings, const WfPlan *plan)
 				order[n++] = plan->edges[step->first_edge + k].to;
 		}
 	}
-	for (i = 0; i < plan->nsteps; i++)
-	{
-		if (obstacles[i].format != NULL && !plan->steps[i].disabled)
-			warnings = add_warning(warnings, i,
-								   psprintf(obstacles[i].format,
-											plan->steps[i].name, plan->name,
-											plan->steps[obstacles[i].from].name));
-	}
-	return warnings;
+	return obstacles;
 }
 
 /*

@@ -26,6 +26,7 @@
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "storage/lock.h"
+#include "storage/shmem.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
 #include "utils/syscache.h"
@@ -55,7 +56,10 @@ static int32 replace_definition(const WfPackageRow *package, Jsonb *document);
 static bool means_the_same(const WfPackageRow *package, Jsonb *document);
 static bool same_size(Jsonb *a, Jsonb *b);
 static Oid	expected_owner(const char *name);
-static void show_warnings(const WfPlan *plan, List *known);
+static List *former_warnings(const WfPlan *former, const WfPlan *plan,
+							 const WfCommandText *texts);
+static void show_warnings(const WfPlan *plan, const WfCommandText *texts,
+						  List *known);
 static bool is_known(const WfWarning *warning, List *known);
 
 /*
@@ -161,6 +165,7 @@ wf_definition_define(Jsonb *document, bool must_be_new)
 	MemoryContext scratch;
 	MemoryContext old;
 	WfPlan	   *plan;
+	WfCommandText *texts;
 	int32		version;
 
 	scratch = AllocSetContextCreate(CurrentMemoryContext,
@@ -168,9 +173,9 @@ wf_definition_define(Jsonb *document, bool must_be_new)
 									ALLOCSET_DEFAULT_SIZES);
 	old = MemoryContextSwitchTo(scratch);
 	plan = wf_plan_compile(0, 0, document);
-	wf_check_plan(plan, expected_owner(plan->name));
+	texts = wf_check_plan(plan, expected_owner(plan->name));
 	version = store_definition(plan->name, document, must_be_new);
-	show_warnings(plan, NIL);
+	show_warnings(plan, texts, NIL);
 	MemoryContextSwitchTo(old);
 	MemoryContextDelete(scratch);
 	return version;
@@ -187,6 +192,7 @@ wf_definition_replace(const WfPackageRow *package, Jsonb *document)
 	MemoryContext old;
 	WfPlan	   *former;
 	WfPlan	   *plan;
+	WfCommandText *texts;
 	int32		version;
 
 	scratch = AllocSetContextCreate(CurrentMemoryContext,
@@ -196,9 +202,9 @@ wf_definition_replace(const WfPackageRow *package, Jsonb *document)
 	former = wf_plan_compile(0, 0, wf_catalog_get_document(package->package_id,
 														   package->version));
 	plan = wf_plan_compile(0, 0, document);
-	wf_check_plan(plan, package->owner);
+	texts = wf_check_plan(plan, package->owner);
 	version = replace_definition(package, document);
-	show_warnings(plan, wf_check_warnings(former));
+	show_warnings(plan, texts, former_warnings(former, plan, texts));
 	MemoryContextSwitchTo(old);
 	MemoryContextDelete(scratch);
 	return version;
@@ -214,13 +220,40 @@ expected_owner(const char *name)
 		GetUserId();
 }
 
+/*
+ * former_warnings
+ *		What the former definition was warned of.  The commands that were kept
+ *		have just been parsed; the others are not, as an edit must be possible
+ *		that mends one which does not parse any more.
+ */
+static List *
+former_warnings(const WfPlan *former, const WfPlan *plan,
+				const WfCommandText *texts)
+{
+	WfCommandText *former_texts = palloc0(mul_size(former->nsteps,
+												   sizeof(WfCommandText)));
+	int32		i;
+
+	for (i = 0; i < former->nsteps; i++)
+	{
+		const WfPlanStep *step = &former->steps[i];
+		int32		same = wf_plan_step_index(plan, step->name);
+
+		if (same >= 0 && step->kind == WF_KIND_SQL &&
+			plan->steps[same].kind == WF_KIND_SQL &&
+			strcmp(step->command, plan->steps[same].command) == 0)
+			former_texts[i] = texts[same];
+	}
+	return wf_check_warnings(former, former_texts);
+}
+
 /* Warn of what is not known. */
 static void
-show_warnings(const WfPlan *plan, List *known)
+show_warnings(const WfPlan *plan, const WfCommandText *texts, List *known)
 {
 	ListCell   *cell;
 
-	foreach(cell, wf_check_warnings(plan))
+	foreach(cell, wf_check_warnings(plan, texts))
 	{
 		const WfWarning *warning = lfirst(cell);
 

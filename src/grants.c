@@ -56,6 +56,7 @@ wf_alter_package_owner(PG_FUNCTION_ARGS)
 	WfPackageRow package;
 	char	   *name = wf_argument_text(fcinfo, 1, "role");
 	Oid			owner = get_role_oid(name, false);
+	WfPlan	   *plan;
 
 	open_package(fcinfo, "workflow.alter_package_owner()", &package);
 	if (owner == package.owner)
@@ -65,10 +66,9 @@ wf_alter_package_owner(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 				 errmsg("must be able to SET ROLE \"%s\"", name)));
 	wf_definition_check_new_owner(owner);
-	wf_check_plan(wf_plan_compile(package.package_id, package.version,
-								  wf_definition_read(&package,
-													 package.version)),
-				  owner);
+	plan = wf_plan_compile(package.package_id, package.version,
+						   wf_definition_read(&package, package.version));
+	(void) wf_check_plan(plan, owner);
 	wf_catalog_set_owner(package.package_id, owner);
 	PG_RETURN_VOID();
 }

@@ -191,6 +191,8 @@ compile_connections(Compiler *compiler)
 		connection->name = copy_string(compiler, &values[WF_CONNECTION_NAME]);
 		connection->server = copy_string(compiler,
 										 &values[WF_CONNECTION_SERVER]);
+		connection->transactional =
+			wf_value_bool(&values[WF_CONNECTION_TRANSACTIONAL]);
 		compiler->connection_names[i].name = connection->name;
 		compiler->connection_names[i].index = i;
 	}

@@ -48,6 +48,7 @@ typedef struct WfPlanConnection
 {
 	char	   *name;
 	char	   *server;			/* NULL: this database */
+	bool		transactional;	/* steps can join through it */
 	int32		instance;		/* 0: this database.  Connections with the
 								 * same number share a branch */
 } WfPlanConnection;

@@ -21,7 +21,10 @@ static void fill_retries(const JsonbValue *value, int32 *nretry_on,
 						 WfPlanError **retry_on);
 static Jsonb *copy_object(const JsonbValue *value);
 static bool declares(const WfPlan *plan, const char *variable);
-static void check_finally(const WfPlace *place, const JsonbValue *values);
+static void check_finally(const WfPlanStep *step, const WfPlace *place,
+						  const JsonbValue *values);
+static void check_join(const WfPlan *plan, const WfPlanStep *step,
+					   const WfPlace *place);
 static void check_variables(const WfPlan *plan, const WfPlanStep *step,
 							const WfPlace *place);
 
@@ -175,15 +178,17 @@ wf_plan_fill_step(const WfPlan *plan, WfPlanStep *step, const WfPlace *place,
 			unconstify(JsonbValue *, &values[WF_STEP_VARIABLES]));
 	MemoryContextSwitchTo(old);
 
-	check_finally(place, values);
+	check_finally(step, place, values);
+	check_join(plan, step, place);
 	check_variables(plan, step, place);
 }
 
 /* A finally step is outside of the graph and of the package transaction. */
 static void
-check_finally(const WfPlace *place, const JsonbValue *values)
+check_finally(const WfPlanStep *step, const WfPlace *place,
+			  const JsonbValue *values)
 {
-	if (values[WF_STEP_FINALLY].type == jbvNull)
+	if (step->finally == 0)
 		return;
 	if (wf_value_size(&values[WF_STEP_AFTER]) > 0)
 		ereport(ERROR,
@@ -191,12 +196,44 @@ check_finally(const WfPlace *place, const JsonbValue *values)
 				 errmsg("%s must not have the option \"after\"",
 						wf_place_text(place)),
 				 errdetail("A finally step starts when the result of the run is fixed.")));
-	if (wf_value_bool(&values[WF_STEP_JOIN_TRANSACTION]))
+	if (step->joins)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_OBJECT_DEFINITION),
 				 errmsg("%s must not join the transaction",
 						wf_place_text(place)),
 				 errdetail("A finally step starts when the transaction has ended.")));
+}
+
+/*
+ * check_join
+ *		ERROR if a step that joins the package transaction never can (R8, P5).
+ *		Where the package does not use transactions no step joins, whatever is
+ *		asked for (R4), so there is nothing to refuse.
+ */
+static void
+check_join(const WfPlan *plan, const WfPlanStep *step, const WfPlace *place)
+{
+	if (!step->joins)
+		return;
+	if (step->kind == WF_KIND_NONE || step->kind == WF_KIND_JOB)
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("%s cannot join the package transaction",
+						wf_place_text(place)),
+				 errdetail("A step of kind \"%s\" has no work of its own that could be part of it.",
+						   wf_step_kind_name(step->kind)),
+				 step->kind == WF_KIND_NONE ?
+				 errhint("To commit the transaction with \"commit_on_success\" a step need not join it.") :
+				 errhint("Use a step of kind \"package\" to run a package in the transaction.")));
+	if (step->connection >= 0 &&
+		!plan->connections[step->connection].transactional)
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("%s cannot join the package transaction through connection \"%s\"",
+						wf_place_text(place),
+						plan->connections[step->connection].name),
+				 errdetail("The option \"transactional\" of the connection is false."),
+				 errhint("Let the step use another connection, or none.")));
 }
 
 /* Only some kinds of steps hand variables on or have a result. */

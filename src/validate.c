@@ -16,6 +16,7 @@
 #include "fmgr.h"
 #include "funcapi.h"
 #include "miscadmin.h"
+#include "storage/shmem.h"
 #include "utils/builtins.h"
 #include "utils/resowner.h"
 
@@ -41,6 +42,7 @@ typedef struct Validation
 	WfPackageRow package;
 	Jsonb	   *document;
 	WfPlan	   *plan;
+	WfCommandText *texts;		/* of the steps; zeroed until checked */
 } Validation;
 
 typedef void (*Check) (Validation *validation, int32 step);
@@ -78,7 +80,7 @@ wf_validate_package(PG_FUNCTION_ARGS)
 		CHECK_FOR_INTERRUPTS();
 		(void) passes(&validation, check_step, i);
 	}
-	foreach(cell, wf_check_warnings(validation.plan))
+	foreach(cell, wf_check_warnings(validation.plan, validation.texts))
 	{
 		const WfWarning *warning = lfirst(cell);
 
@@ -93,6 +95,8 @@ compile_plan(Validation *validation, int32 step)
 	validation->plan = wf_plan_compile(validation->package.package_id,
 									   validation->package.version,
 									   validation->document);
+	validation->texts = palloc0(mul_size(validation->plan->nsteps,
+										 sizeof(WfCommandText)));
 }
 
 static void
@@ -104,7 +108,8 @@ check_package(Validation *validation, int32 step)
 static void
 check_step(Validation *validation, int32 step)
 {
-	wf_check_step(validation->plan, step, validation->package.owner);
+	wf_check_step(validation->plan, step, validation->package.owner,
+				  &validation->texts[step]);
 }
 
 /* Make a check; false, and a row with its error, if it does not pass. */
