@@ -119,6 +119,8 @@ SELECT * FROM values_seen ORDER BY step, value;
 SELECT variables FROM workflow.run_history WHERE package = 'var_setting';
 SELECT current_setting('workflow.variables') = '' AS empty;
 SELECT count(*) FROM pg_settings WHERE name = 'workflow.variables';
+ALTER ROLE CURRENT_USER SET workflow.variables = '{}';
+ALTER SYSTEM SET workflow.variables = '{}';
 DROP TABLE values_seen, big;
 
 

@@ -47,6 +47,7 @@ WfShowVariables wf_guc_show_variables = NULL;
 /* What is stored of workflow.variables. */
 char	   *wf_guc_variables = NULL;
 
+static bool check_variables(char **value, void **extra, GucSource source);
 static const char *show_variables(void);
 
 static const struct config_enum_entry log_runs[] = {
@@ -101,13 +102,35 @@ wf_guc_init(void)
 							   NULL,
 							   &wf_guc_variables, "", PGC_USERSET,
 							   GUC_NO_SHOW_ALL | GUC_NOT_IN_SAMPLE | GUC_DISALLOW_IN_FILE,
-							   NULL, NULL, show_variables);
+							   check_variables, NULL, show_variables);
 	DefineCustomIntVariable("workflow.worker_idle_timeout",
 							"Sets how long a worker without work stays.",
 							"0 ends a worker as soon as it has nothing to do.",
 							&wf_worker_idle_timeout, 60 * 1000, 0, INT_MAX,
 							PGC_SIGHUP, GUC_UNIT_MS, NULL, NULL, NULL);
 	MarkGUCPrefixReserved(WF_EXTENSION);
+}
+
+/*
+ * check_hook of workflow.variables: it is set by a session for itself or by
+ * the client that opens it, and is nobody's default.
+ */
+static bool
+check_variables(char **value, void **extra, GucSource source)
+{
+	switch (source)
+	{
+		case PGC_S_DEFAULT:
+		case PGC_S_DYNAMIC_DEFAULT:
+		case PGC_S_CLIENT:
+		case PGC_S_OVERRIDE:
+		case PGC_S_INTERACTIVE:
+		case PGC_S_SESSION:
+			return true;
+		default:
+			GUC_check_errdetail("It can be set in a session only.");
+			return false;
+	}
 }
 
 /* show_hook of workflow.variables */

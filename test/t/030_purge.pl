@@ -122,20 +122,36 @@ like(
 	'who waited for it is told');
 $waiter->quit;
 
-# A worker that has gone after the end of its run, which is deleted before
-# the scheduler knows.
+# A worker that goes when it has committed the end of a run, before it can say
+# so, and the run is deleted before the scheduler looks at what the worker
+# left.  Between the commit and the report it waits for a standby.
+$node->append_conf('postgresql.conf',
+	"workflow.commit_mode = synchronous\nwal_level = replica\nmax_wal_senders = 1");
+$node->restart;
+wait_for_agent($node);
+$ENV{PGOPTIONS} .= ' -c synchronous_commit=local';
 $lock = hold_lock($node, 1);
 $run = start_job($node, 'slow');
 wait_for_lock_waiters($node, 1, 1);
 my $scheduler = scalar_query($node, 'SELECT scheduler_pid FROM workflow.agent');
 my $worker = scalar_query($node,
 	"SELECT pid FROM workflow.activity WHERE run = $run AND pid IS NOT NULL");
+$node->append_conf('postgresql.conf', "synchronous_standby_names = 'nobody'");
+$node->reload;
+$node->poll_query_until('postgres',
+	q{SELECT setting = 'nobody' FROM pg_settings WHERE name = 'synchronous_standby_names'}
+) or die 'the setting does not come';
+scalar_query($node, 'CHECKPOINT');    # it has come to the checkpointer, too
 kill 'STOP', $scheduler;
 $lock->quit;
-$node->poll_query_until('postgres',
-	"SELECT status = 'succeeded' FROM workflow.run_history WHERE run_id = $run"
-) or die 'the run does not end';
+wait_for_activity("pid = $worker AND wait_event = 'SyncRep'");
 scalar_query($node, "SELECT pg_terminate_backend($worker, 60000)");
+$node->append_conf('postgresql.conf', "synchronous_standby_names = ''");
+$node->reload;
+is( scalar_query($node,
+		"SELECT status FROM workflow.run_history WHERE run_id = $run"),
+	'succeeded',
+	'a worker goes after it has ended a run');
 is(scalar_query($node, q{SELECT workflow.purge_history('0')}),
 	1, 'its run is deleted');
 kill 'CONT', $scheduler;
