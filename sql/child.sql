@@ -1,25 +1,10 @@
 -- Package steps and job steps: what they are given, what comes back.
 
+\getenv abs_srcdir PG_ABS_SRCDIR
+\set helpers :abs_srcdir /test/helpers.sql
+\i :helpers
+
 CREATE TABLE effect (package text, what text);
-
-CREATE PROCEDURE execute(package text, variables jsonb DEFAULT '{}', INOUT status text DEFAULT NULL)
-LANGUAGE plpgsql AS $$
-DECLARE
-	run bigint;
-BEGIN
-	run := workflow.start_job(package, variables);
-	COMMIT;
-	status := workflow.wait_for_job(run, '60s');
-END $$;
-
--- the last run of each package, its steps
-CREATE VIEW last_run AS
-SELECT DISTINCT ON (package) *
-FROM workflow.run_history
-ORDER BY package, run_id DESC;
-CREATE VIEW last_step AS
-SELECT s.*
-FROM workflow.step_history AS s JOIN last_run USING (run_id);
 
 --
 -- Variables, by value: those that the child declares
@@ -241,14 +226,14 @@ TRUNCATE effect;
 --
 -- Packages of other owners
 --
-CREATE ROLE regress_workflow_a LOGIN;
-CREATE ROLE regress_workflow_b LOGIN;
-GRANT USAGE ON SCHEMA workflow TO regress_workflow_a, regress_workflow_b;
+CREATE ROLE regress_workflow_parent LOGIN;
+CREATE ROLE regress_workflow_child LOGIN;
+GRANT USAGE ON SCHEMA workflow TO regress_workflow_parent, regress_workflow_child;
 CREATE TABLE who (what text, cur name, ses name);
 GRANT INSERT ON who TO PUBLIC;
-SET ROLE regress_workflow_b;
+SET ROLE regress_workflow_child;
 SELECT workflow.define_package('{"name": "of_b", "steps": [{"name": "a", "command": "INSERT INTO who VALUES (''of_b'', current_user, session_user)"}]}');
-SET ROLE regress_workflow_a;
+SET ROLE regress_workflow_parent;
 SELECT workflow.define_package($$ {
   "name": "of_a", "fail_on_first_error": false, "max_concurrent_steps": 1,
   "steps": [
@@ -263,27 +248,26 @@ SELECT step, status, sqlstate, message FROM last_step WHERE package = 'of_a' ORD
 SELECT count(*) FROM workflow.run_history WHERE package = 'of_b';
 SELECT * FROM who;
 TRUNCATE who;
-SET ROLE regress_workflow_b;
-SELECT workflow.grant_start('of_b', 'regress_workflow_a');
+SET ROLE regress_workflow_child;
+SELECT workflow.grant_start('of_b', 'regress_workflow_parent');
 RESET ROLE;
 CALL execute('of_a');
 CALL await_jobs(3, 'of_b');
 SELECT step, status, sqlstate, message FROM last_step WHERE package = 'of_a' ORDER BY step;
 SELECT what, cur, ses, count(*) FROM who GROUP BY what, cur, ses ORDER BY what;
-SELECT parent_step, requested_by = current_user AS by_me, requested_by = 'regress_workflow_a' AS by_a, count(*)
+SELECT parent_step, requested_by = current_user AS by_me, requested_by = 'regress_workflow_parent' AS by_a, count(*)
 FROM workflow.run_history WHERE package = 'of_b' GROUP BY 1, 2, 3 ORDER BY 1;
 TRUNCATE who;
 -- taken back
-SET ROLE regress_workflow_b;
-SELECT workflow.revoke_start('of_b', 'regress_workflow_a');
+SET ROLE regress_workflow_child;
+SELECT workflow.revoke_start('of_b', 'regress_workflow_parent');
 RESET ROLE;
 CALL execute('of_a');
 SELECT step, status, sqlstate FROM last_step WHERE package = 'of_a' ORDER BY step;
-REVOKE USAGE ON SCHEMA workflow FROM regress_workflow_a, regress_workflow_b;
+REVOKE USAGE ON SCHEMA workflow FROM regress_workflow_parent, regress_workflow_child;
 SELECT workflow.drop_package('of_a'), workflow.drop_package('of_b');
 DROP TABLE who;
-DROP ROLE regress_workflow_a, regress_workflow_b;
+DROP ROLE regress_workflow_parent, regress_workflow_child;
 
-DROP PROCEDURE execute, await_level, await_jobs;
-DROP VIEW last_step, last_run;
+DROP PROCEDURE await_level, await_jobs;
 DROP TABLE effect;

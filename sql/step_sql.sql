@@ -1,21 +1,10 @@
 -- What the SQL of a step may be, and what history keeps of it.
 
-CREATE TABLE effect (what text);
+\getenv abs_srcdir PG_ABS_SRCDIR
+\set helpers :abs_srcdir /test/helpers.sql
+\i :helpers
 
--- A statement that waits has a snapshot, for which CREATE INDEX CONCURRENTLY
--- waits: hence the time-outs.
-CREATE PROCEDURE execute(package text, variables jsonb DEFAULT '{}', INOUT status text DEFAULT NULL)
-LANGUAGE plpgsql AS $$
-DECLARE
-	run bigint;
-BEGIN
-	run := workflow.start_job(package, variables);
-	FOR i IN 1 .. 600 LOOP
-		COMMIT;
-		status := workflow.wait_for_job(run, '100ms');
-		EXIT WHEN status IS NOT NULL;
-	END LOOP;
-END $$;
+CREATE TABLE effect (what text);
 
 -- a package of steps with these commands, one after the other
 CREATE FUNCTION define(package text, VARIADIC commands text[]) RETURNS int
@@ -24,15 +13,6 @@ BEGIN ATOMIC
 		'steps', jsonb_agg(jsonb_build_object('name', to_char(i, 'FM00'), 'priority', -i, 'command', command) ORDER BY i)))
 	FROM unnest(commands) WITH ORDINALITY AS c (command, i);
 END;
-
--- the last run of each package, its steps
-CREATE VIEW last_run AS
-SELECT DISTINCT ON (package) *
-FROM workflow.run_history
-ORDER BY package, run_id DESC;
-CREATE VIEW last_step AS
-SELECT s.*
-FROM workflow.step_history AS s JOIN last_run USING (run_id);
 
 --
 -- Statements of every kind, and the rows they count
@@ -185,9 +165,9 @@ SELECT step, status, sqlstate, message FROM last_step WHERE package = 'sql_set' 
 SELECT * FROM effect ORDER BY what;
 TRUNCATE effect;
 -- with the owner's rights
-CREATE ROLE regress_workflow_owner LOGIN;
-GRANT USAGE ON SCHEMA workflow TO regress_workflow_owner;
-SET ROLE regress_workflow_owner;
+CREATE ROLE regress_workflow_settings LOGIN;
+GRANT USAGE ON SCHEMA workflow TO regress_workflow_settings;
+SET ROLE regress_workflow_settings;
 SELECT workflow.define_package($$ {
   "name": "sql_set_owner",
   "steps": [{"name": "a", "settings": {"session_replication_role": "replica"}, "command": "SELECT 1"}]} $$);
@@ -198,8 +178,8 @@ SELECT workflow.define_package($$ {
   "name": "sql_set_owner",
   "steps": [{"name": "a", "settings": {"session_authorization": "pg_monitor"}, "command": "SELECT 1"}]} $$);
 RESET ROLE;
-DROP OWNED BY regress_workflow_owner;
-DROP ROLE regress_workflow_owner;
+DROP OWNED BY regress_workflow_settings;
+DROP ROLE regress_workflow_settings;
 SELECT workflow.define_package('{"name": "err", "settings": {"no_such_setting": 1}, "steps": [{"name": "a", "kind": "none"}]}');
 SELECT workflow.define_package('{"name": "err", "steps": [{"name": "a", "settings": {"work_mem": "much"}, "command": "SELECT 1"}]}');
 SELECT workflow.define_package('{"name": "err", "steps": [{"name": "a", "settings": {"shared_buffers": "1GB"}, "command": "SELECT 1"}]}');
@@ -395,8 +375,7 @@ SELECT pg_advisory_unlock(4714);
 SELECT workflow.wait_for_job(:run, '60s');
 SELECT count(*) FROM workflow.activity WHERE package = 'sql_progress';
 
-DROP PROCEDURE execute, commits, gives;
+DROP PROCEDURE commits, gives;
 DROP FUNCTION define, fails, workflow_try;
 DROP SEQUENCE tries;
-DROP VIEW last_step, last_run;
 DROP TABLE effect, base;
