@@ -30,6 +30,13 @@ SELECT try($$SELECT workflow.start_job('quick', '{"day": "a", "n": 1}', request_
 -- the same variables in another order are the same
 SELECT workflow.start_job('quick', '{"day": "c", "n": 1.0}', request_key => 'key 3') AS third \gset
 SELECT workflow.start_job('quick', '{"n": 1, "day": "c"}', request_key => 'key 3') = :third AS same;
+-- A second request uses no version: an edit of the current one is in place.
+SELECT workflow.create_package('keyed'), workflow.add_step('keyed', 'a', kind => 'none');
+SELECT workflow.start_job('keyed', request_key => 'key') AS keyed \gset
+SELECT workflow.alter_package('keyed', description => 'two') AS version;
+SELECT workflow.start_job('keyed', request_key => 'key') = :keyed AS same;
+SELECT workflow.alter_package('keyed', description => 'three') AS version;
+SELECT workflow.wait_for_job(:keyed, '60s');
 -- a key belongs to a package
 SELECT workflow.start_job('blocked', request_key => 'key 1') <> :first AS another;
 -- in one statement, in one transaction, and after a rollback
