@@ -9,7 +9,7 @@
 # they are scripts which call make again, and PostgreSQL's makefiles are read
 # for the other goals only.
 
-REGRESS = install definition definition_errors definition_api \
+REGRESS = install definition definition_errors definition_api options \
 	definition_script grants run_basic variables security start_errors \
 	control_flow step_sql run_control child
 export REGRESS

@@ -117,6 +117,33 @@ WHERE root_run_id = (SELECT max(root_run_id) FROM workflow.run_history WHERE pac
 ALTER SYSTEM RESET workflow.max_nesting_level;
 SELECT pg_reload_conf();
 
+-- max_concurrent_runs counts the runs that start_job starts, not children.
+SELECT workflow.define_package('{"name": "one_root", "max_concurrent_runs": 1, "on_overlap": "reject", "steps": [{"name": "a", "kind": "none"}]}');
+SELECT workflow.define_package('{"name": "of_one_root", "steps": [{"name": "child", "kind": "package", "command": "one_root"}, {"name": "another", "kind": "package", "command": "one_root"}]}');
+SELECT workflow.start_job('one_root', start_at => 'infinity') AS run \gset
+CALL execute('of_one_root');
+SELECT workflow.stop_job(:run);
+
+-- A parent that fails does not cancel a child that is running.
+SELECT workflow.define_package('{"name": "goes_on", "steps": [{"name": "a", "command": "SELECT pg_advisory_xact_lock_shared(4718)"}, {"name": "b", "command": "INSERT INTO effect VALUES (''goes_on'', ''b'')", "after": ["a"]}]}');
+SELECT workflow.define_package($$ {
+  "name": "of_goes_on",
+  "steps": [
+    {"name": "child", "kind": "package", "command": "goes_on"},
+    {"name": "fails", "command": "DO $do$ BEGIN WHILE NOT EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND objid = 4718 AND NOT granted) LOOP PERFORM pg_sleep(0.01); END LOOP; END $do$; SELECT 1 / 0"},
+    {"name": "after child", "kind": "none", "after": ["child"]}
+  ]} $$);
+SELECT pg_advisory_lock(4718);
+SELECT workflow.start_job('of_goes_on') AS run \gset
+CALL await(format('(SELECT failed_steps = 1 FROM workflow.run_history WHERE run_id = %s)', :run));
+SELECT package, status, error_path, sqlstate FROM last_run WHERE package LIKE '%goes_on' ORDER BY package;
+SELECT pg_advisory_unlock(4718);
+SELECT workflow.wait_for_job(:run, '60s');
+SELECT package, status, failed_steps, error_path, sqlstate FROM last_run WHERE package LIKE '%goes_on' ORDER BY package;
+SELECT package, step, status, reason FROM last_step WHERE package LIKE '%goes_on' ORDER BY package, step;
+SELECT * FROM effect;
+TRUNCATE effect;
+
 --
 -- What comes back: the result, and where it failed
 --
@@ -196,6 +223,24 @@ TRUNCATE effect;
 SELECT workflow.define_package('{"name": "starts_bad", "steps": [{"name": "j", "kind": "job", "command": "fails"}, {"name": "after", "kind": "none", "after": ["j"]}]}');
 CALL execute('starts_bad');
 SELECT status, failed_steps FROM last_run WHERE package = 'starts_bad';
+
+-- start_job that the SQL of a step calls is part of its transaction; a job
+-- step is not part of anything.
+SELECT workflow.define_package($$ {
+  "name": "starts_sql", "fail_on_first_error": false, "max_concurrent_steps": 1,
+  "steps": [
+    {"name": "a undone", "priority": 9, "command": "SELECT workflow.start_job('started', '{\"day\": \"undone\"}'); SELECT 1 / 0"},
+    {"name": "b done", "priority": 8, "command": "SELECT workflow.start_job('started', '{\"day\": \"done\"}')"},
+    {"name": "c waits", "priority": 7, "command": "SELECT workflow.wait_for_job(workflow.start_job('started', '{\"day\": \"waits\"}'))"},
+    {"name": "d job", "priority": 6, "kind": "job", "command": "started", "variables": {"day": "'job'"}},
+    {"name": "e fails", "command": "SELECT 1 / 0", "after": ["d job"], "fail_package_on_error": true}
+  ]} $$);
+CALL execute('starts_sql');
+CALL await_jobs(5, 'started');
+SELECT step, status, sqlstate, regexp_replace(message, 'run \d+', 'run N') AS message, detail FROM last_step WHERE package = 'starts_sql' ORDER BY step;
+SELECT variables ->> 'day' AS day, count(*) FROM workflow.run_history
+WHERE package = 'started' AND run_id > (SELECT run_id FROM last_run WHERE package = 'starts_sql') GROUP BY 1 ORDER BY 1;
+TRUNCATE effect;
 
 -- Refused: unknown, disabled, wrong variables, already running
 SELECT workflow.define_package($$ {

@@ -197,6 +197,21 @@ SELECT max((SELECT count(*) FROM last_step AS b WHERE b.package = a.package
 			AND b.started_at <= a.started_at AND b.finished_at > a.started_at)) AS at_a_time
 FROM last_step AS a WHERE package = 'two_at_a_time';
 TRUNCATE effect;
+-- Package steps count, too; a child has its own limit.
+SELECT workflow.define_package($$ {
+  "name": "slots_child", "max_concurrent_steps": 2,
+  "steps": [{"name": "a", "command": "SELECT await_effect('b')"}, {"name": "b", "command": "INSERT INTO effect VALUES ('b')"}]} $$);
+SELECT workflow.define_package($$ {
+  "name": "slots", "max_concurrent_steps": 1,
+  "steps": [
+    {"name": "child", "kind": "package", "command": "slots_child", "priority": 1},
+    {"name": "next", "command": "INSERT INTO effect VALUES ('next')"}
+  ]} $$);
+CALL execute('slots');
+SELECT package, status, failed_steps FROM last_run WHERE package LIKE 'slots%' ORDER BY package;
+SELECT n.started_at >= c.finished_at AS one_after_the_other FROM last_step AS n, last_step AS c
+WHERE (n.package, n.step, c.package, c.step) = ('slots', 'next', 'slots', 'child');
+TRUNCATE effect;
 -- Steps of the main thread never overlap one another; they overlap others.
 SELECT workflow.define_package($$ {
   "name": "main", "max_concurrent_steps": 6, "fail_on_first_error": false,

@@ -176,12 +176,17 @@ SELECT workflow.start_job('priority_1') AS p2 \gset
 SELECT workflow.start_job('priority_-1', priority => 9) AS p3 \gset
 SELECT workflow.start_job('priority_1', priority => -9) AS p4 \gset
 CALL await($$ (SELECT count(*) = 4 FROM workflow.activity WHERE package LIKE 'priority%' AND wait = 'worker') $$);
+-- those of one statement, of which some are stopped
+SELECT array_agg(workflow.start_job('quick', priority => -99)) AS many FROM generate_series(1, 5) \gset
+SELECT workflow.stop_job((:'many'::bigint[])[i]) FROM unnest('{3,1,5}'::int[]) AS i;
 SELECT package, step, state, wait, pid, started_at FROM workflow.activity WHERE package LIKE 'priority%' ORDER BY run;
 SELECT pg_advisory_unlock(4716);
 SELECT workflow.wait_for_job(r, '60s') FROM unnest(ARRAY[:busy, :p1, :p2, :p3, :p4]) AS r;
 SELECT (ARRAY['p1', 'p2', 'p3', 'p4'])[array_position(ARRAY[:p1, :p2, :p3, :p4]::bigint[], run_id)] AS started
 FROM workflow.run_history WHERE run_id IN (:p1, :p2, :p3, :p4) ORDER BY started_at;
 SELECT pg_advisory_unlock(4715);
+SELECT i, workflow.wait_for_job(run, '60s') FROM unnest(:'many'::bigint[]) WITH ORDINALITY AS m (run, i);
+SELECT count(*) FROM effect WHERE run = ANY (:'many'::bigint[]);
 SELECT DISTINCT workflow.wait_for_job(run_id, '60s') FROM workflow.run_history WHERE package = 'blocked';
 TRUNCATE effect;
 

@@ -268,9 +268,35 @@ CALL execute('sql_size');
 SELECT step, status, rows, octet_length(messages) <= 1024 AS messages_fit, octet_length(messages) > 1000 AS messages_fill,
 	left(messages, 20) AS begin, octet_length(result::text) <= 1024 AS result_fits, octet_length(message) AS message_length
 FROM last_step WHERE package = 'sql_size' ORDER BY step;
+SELECT workflow.define_package($$ {
+  "name": "sql_size_variable", "variables": {"v": "old"},
+  "steps": [{"name": "a", "command": "INSERT INTO effect VALUES ('lost'); SELECT repeat('x', 5000)", "result_variable": "v"}]} $$);
+CALL execute('sql_size_variable');
+SELECT step, status, sqlstate, message, detail, hint FROM last_step WHERE package = 'sql_size_variable';
+SELECT variables FROM last_run WHERE package = 'sql_size_variable';
+SELECT count(*) FROM effect;
 ALTER SYSTEM RESET workflow.max_message_size;
 SELECT pg_reload_conf();
 DROP PROCEDURE await_setting;
+
+-- as much as it is by default
+CREATE PROCEDURE await_default() LANGUAGE plpgsql AS $$
+DECLARE
+	status text;
+BEGIN
+	FOR i IN 1 .. 1000 LOOP
+		CALL execute('sql_size_setting', '{}', status);
+		EXIT WHEN (SELECT result = '"64kB"' FROM last_step WHERE package = 'sql_size_setting');
+	END LOOP;
+END $$;
+CALL await_default();
+DROP PROCEDURE await_default;
+SELECT define('sql_size_default',
+	'DO $do$ BEGIN FOR i IN 1 .. 5000 LOOP RAISE NOTICE ''notice %'', i; END LOOP; END $do$',
+	'SELECT repeat(''x'', 60000)', 'SELECT repeat(''x'', 66000)');
+CALL execute('sql_size_default');
+SELECT step, status, octet_length(messages) BETWEEN 65000 AND 65536 AS messages_fill, left(messages, 20) AS begin, octet_length(result::text) AS result_length
+FROM last_step WHERE package = 'sql_size_default' ORDER BY step;
 
 --
 -- atomic: together, or one by one
