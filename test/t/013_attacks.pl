@@ -918,13 +918,13 @@ for my $view (@views)
 			CREATE FUNCTION pg_temp.leak2(text, text) RETURNS bool COST 0.0000001 LANGUAGE plpgsql
 			AS \$\$ BEGIN RAISE NOTICE 'leaked % %', \$1, \$2; RETURN true; END \$\$;
 			CREATE OPERATOR pg_temp.<<< (LEFTARG = text, RIGHTARG = text, FUNCTION = pg_temp.leak2);
-			SELECT count(*) FROM workflow.$view AS v
-			WHERE pg_temp.leak(v) AND v::text OPERATOR(pg_temp.<<<) 'x'
-			  AND 1 / length(v::text) >= 0;
-			SELECT count(*) FROM workflow.$view AS v JOIN pg_catalog.pg_class AS c
-			  ON pg_temp.leak(v) AND c.relname = v::text},
+			SELECT format('SELECT count(*) FROM workflow.$view WHERE pg_temp.leak(%1\$I) AND %1\$I::text OPERATOR(pg_temp.<<<) ''x'' AND 1 / length(%1\$I::text) >= 0', attname)
+			FROM pg_catalog.pg_attribute
+			WHERE attrelid = 'workflow.$view'::regclass AND attnum > 0 \\gexec
+			SELECT count(*) FROM workflow.$view AS v WHERE pg_temp.leak(v)},
 		extra_params => [ '-U', 'outsider' ]);
-	is("$result $stdout $stderr", "0 0\n0 ", "outsider gets nothing out of $view");
+	is( "$result " . join(' ', grep { $_ ne '0' } split /\n/, $stdout) . $stderr,
+		'0 ', "outsider gets nothing out of $view");
 }
 is( scalar_query(
 		$node, qq{
