@@ -10,7 +10,7 @@
 # for the other goals only.
 
 REGRESS = install definition definition_errors definition_transactions \
-	definition_api \
+	definition_api options \
 	definition_script grants run_basic variables security start_errors \
 	control_flow step_sql run_control child views purge
 export REGRESS
@@ -40,11 +40,15 @@ override with_llvm = no
 
 REGRESS_OPTS = --temp-instance=./tmp_check --temp-config=test/workflow.conf \
 	--no-locale --encoding=UTF8
+ISOLATION = $(basename $(notdir $(wildcard test/isolation/specs/*.spec)))
+ISOLATION_OPTS = --inputdir=test/isolation --load-extension=workflow \
+	--temp-instance=./tmp_check_iso --temp-config=test/workflow.conf \
+	--no-locale --encoding=UTF8
 TAP_TESTS = 1
 PROVE_TESTS = test/t/*.pl
 export TEMP_CONFIG = $(CURDIR)/test/workflow.conf
 
-EXTRA_CLEAN = tmp_check test/tmp_check
+EXTRA_CLEAN = tmp_check tmp_check_iso output_iso test/tmp_check
 
 PG_CONFIG ?= pg_config
 PGXS := $(shell $(PG_CONFIG) --pgxs)

@@ -1,25 +1,10 @@
 -- Package steps and job steps: what they are given, what comes back.
 
+\getenv abs_srcdir PG_ABS_SRCDIR
+\set helpers :abs_srcdir /test/helpers.sql
+\i :helpers
+
 CREATE TABLE effect (package text, what text);
-
-CREATE PROCEDURE execute(package text, variables jsonb DEFAULT '{}', INOUT status text DEFAULT NULL)
-LANGUAGE plpgsql AS $$
-DECLARE
-	run bigint;
-BEGIN
-	run := workflow.start_job(package, variables);
-	COMMIT;
-	status := workflow.wait_for_job(run, '60s');
-END $$;
-
--- the last run of each package, its steps
-CREATE VIEW last_run AS
-SELECT DISTINCT ON (package) *
-FROM workflow.run_history
-ORDER BY package, run_id DESC;
-CREATE VIEW last_step AS
-SELECT s.*
-FROM workflow.step_history AS s JOIN last_run USING (run_id);
 
 --
 -- Variables, by value: those that the child declares
@@ -132,6 +117,33 @@ WHERE root_run_id = (SELECT max(root_run_id) FROM workflow.run_history WHERE pac
 ALTER SYSTEM RESET workflow.max_nesting_level;
 SELECT pg_reload_conf();
 
+-- max_concurrent_runs counts the runs that start_job starts, not children.
+SELECT workflow.define_package('{"name": "one_root", "max_concurrent_runs": 1, "on_overlap": "reject", "steps": [{"name": "a", "kind": "none"}]}');
+SELECT workflow.define_package('{"name": "of_one_root", "steps": [{"name": "child", "kind": "package", "command": "one_root"}, {"name": "another", "kind": "package", "command": "one_root"}]}');
+SELECT workflow.start_job('one_root', start_at => 'infinity') AS run \gset
+CALL execute('of_one_root');
+SELECT workflow.stop_job(:run);
+
+-- A parent that fails does not cancel a child that is running.
+SELECT workflow.define_package('{"name": "goes_on", "steps": [{"name": "a", "command": "SELECT pg_advisory_xact_lock_shared(4718)"}, {"name": "b", "command": "INSERT INTO effect VALUES (''goes_on'', ''b'')", "after": ["a"]}]}');
+SELECT workflow.define_package($$ {
+  "name": "of_goes_on",
+  "steps": [
+    {"name": "child", "kind": "package", "command": "goes_on"},
+    {"name": "fails", "command": "DO $do$ BEGIN WHILE NOT EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND objid = 4718 AND NOT granted) LOOP PERFORM pg_sleep(0.01); END LOOP; END $do$; SELECT 1 / 0"},
+    {"name": "after child", "kind": "none", "after": ["child"]}
+  ]} $$);
+SELECT pg_advisory_lock(4718);
+SELECT workflow.start_job('of_goes_on') AS run \gset
+CALL await(format('(SELECT failed_steps = 1 FROM workflow.run_history WHERE run_id = %s)', :run));
+SELECT package, status, error_path, sqlstate FROM last_run WHERE package LIKE '%goes_on' ORDER BY package;
+SELECT pg_advisory_unlock(4718);
+SELECT workflow.wait_for_job(:run, '60s');
+SELECT package, status, failed_steps, error_path, sqlstate FROM last_run WHERE package LIKE '%goes_on' ORDER BY package;
+SELECT package, step, status, reason FROM last_step WHERE package LIKE '%goes_on' ORDER BY package, step;
+SELECT * FROM effect;
+TRUNCATE effect;
+
 --
 -- What comes back: the result, and where it failed
 --
@@ -212,6 +224,24 @@ SELECT workflow.define_package('{"name": "starts_bad", "steps": [{"name": "j", "
 CALL execute('starts_bad');
 SELECT status, failed_steps FROM last_run WHERE package = 'starts_bad';
 
+-- start_job that the SQL of a step calls is part of its transaction; a job
+-- step is not part of anything.
+SELECT workflow.define_package($$ {
+  "name": "starts_sql", "fail_on_first_error": false, "max_concurrent_steps": 1,
+  "steps": [
+    {"name": "a undone", "priority": 9, "command": "SELECT workflow.start_job('started', '{\"day\": \"undone\"}'); SELECT 1 / 0"},
+    {"name": "b done", "priority": 8, "command": "SELECT workflow.start_job('started', '{\"day\": \"done\"}')"},
+    {"name": "c waits", "priority": 7, "command": "SELECT workflow.wait_for_job(workflow.start_job('started', '{\"day\": \"waits\"}'))"},
+    {"name": "d job", "priority": 6, "kind": "job", "command": "started", "variables": {"day": "'job'"}},
+    {"name": "e fails", "command": "SELECT 1 / 0", "after": ["d job"], "fail_package_on_error": true}
+  ]} $$);
+CALL execute('starts_sql');
+CALL await_jobs(5, 'started');
+SELECT step, status, sqlstate, regexp_replace(message, 'run \d+', 'run N') AS message, detail FROM last_step WHERE package = 'starts_sql' ORDER BY step;
+SELECT variables ->> 'day' AS day, count(*) FROM workflow.run_history
+WHERE package = 'started' AND run_id > (SELECT run_id FROM last_run WHERE package = 'starts_sql') GROUP BY 1 ORDER BY 1;
+TRUNCATE effect;
+
 -- Refused: unknown, disabled, wrong variables, already running
 SELECT workflow.define_package($$ {
   "name": "one_run", "max_concurrent_runs": 1, "on_overlap": "reject",
@@ -241,14 +271,14 @@ TRUNCATE effect;
 --
 -- Packages of other owners
 --
-CREATE ROLE regress_workflow_a LOGIN;
-CREATE ROLE regress_workflow_b LOGIN;
-GRANT USAGE ON SCHEMA workflow TO regress_workflow_a, regress_workflow_b;
+CREATE ROLE regress_workflow_parent LOGIN;
+CREATE ROLE regress_workflow_child LOGIN;
+GRANT USAGE ON SCHEMA workflow TO regress_workflow_parent, regress_workflow_child;
 CREATE TABLE who (what text, cur name, ses name);
 GRANT INSERT ON who TO PUBLIC;
-SET ROLE regress_workflow_b;
+SET ROLE regress_workflow_child;
 SELECT workflow.define_package('{"name": "of_b", "steps": [{"name": "a", "command": "INSERT INTO who VALUES (''of_b'', current_user, session_user)"}]}');
-SET ROLE regress_workflow_a;
+SET ROLE regress_workflow_parent;
 SELECT workflow.define_package($$ {
   "name": "of_a", "fail_on_first_error": false, "max_concurrent_steps": 1,
   "steps": [
@@ -263,27 +293,26 @@ SELECT step, status, sqlstate, message FROM last_step WHERE package = 'of_a' ORD
 SELECT count(*) FROM workflow.run_history WHERE package = 'of_b';
 SELECT * FROM who;
 TRUNCATE who;
-SET ROLE regress_workflow_b;
-SELECT workflow.grant_start('of_b', 'regress_workflow_a');
+SET ROLE regress_workflow_child;
+SELECT workflow.grant_start('of_b', 'regress_workflow_parent');
 RESET ROLE;
 CALL execute('of_a');
 CALL await_jobs(3, 'of_b');
 SELECT step, status, sqlstate, message FROM last_step WHERE package = 'of_a' ORDER BY step;
 SELECT what, cur, ses, count(*) FROM who GROUP BY what, cur, ses ORDER BY what;
-SELECT parent_step, requested_by = current_user AS by_me, requested_by = 'regress_workflow_a' AS by_a, count(*)
+SELECT parent_step, requested_by = current_user AS by_me, requested_by = 'regress_workflow_parent' AS by_a, count(*)
 FROM workflow.run_history WHERE package = 'of_b' GROUP BY 1, 2, 3 ORDER BY 1;
 TRUNCATE who;
 -- taken back
-SET ROLE regress_workflow_b;
-SELECT workflow.revoke_start('of_b', 'regress_workflow_a');
+SET ROLE regress_workflow_child;
+SELECT workflow.revoke_start('of_b', 'regress_workflow_parent');
 RESET ROLE;
 CALL execute('of_a');
 SELECT step, status, sqlstate FROM last_step WHERE package = 'of_a' ORDER BY step;
-REVOKE USAGE ON SCHEMA workflow FROM regress_workflow_a, regress_workflow_b;
+REVOKE USAGE ON SCHEMA workflow FROM regress_workflow_parent, regress_workflow_child;
 SELECT workflow.drop_package('of_a'), workflow.drop_package('of_b');
 DROP TABLE who;
-DROP ROLE regress_workflow_a, regress_workflow_b;
+DROP ROLE regress_workflow_parent, regress_workflow_child;
 
-DROP PROCEDURE execute, await_level, await_jobs;
-DROP VIEW last_step, last_run;
+DROP PROCEDURE await_level, await_jobs;
 DROP TABLE effect;

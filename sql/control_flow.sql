@@ -1,33 +1,11 @@
 -- Which steps of a run are executed, when, how often, and what comes of it.
 
+\getenv abs_srcdir PG_ABS_SRCDIR
+\set helpers :abs_srcdir /test/helpers.sql
+\i :helpers
+
 CREATE TABLE effect (what text);
 CREATE SEQUENCE tries;
-
-CREATE PROCEDURE execute(package text, variables jsonb DEFAULT '{}', INOUT status text DEFAULT NULL)
-LANGUAGE plpgsql AS $$
-DECLARE
-	run bigint;
-BEGIN
-	run := workflow.start_job(package, variables);
-	COMMIT;
-	status := workflow.wait_for_job(run, '60s');
-END $$;
-
--- wait until a condition holds
-CREATE PROCEDURE await(condition text) LANGUAGE plpgsql AS $$
-DECLARE
-	holds bool;
-BEGIN
-	FOR i IN 1 .. 6000 LOOP
-		EXECUTE 'SELECT ' || condition INTO holds;
-		IF holds THEN
-			RETURN;
-		END IF;
-		COMMIT;
-		PERFORM pg_sleep(0.01);
-	END LOOP;
-	RAISE 'this did not come: %', condition;
-END $$;
 
 -- in a step: fail the first so many times
 CREATE FUNCTION fail_until(try int, code text DEFAULT 'WF001') RETURNS text LANGUAGE plpgsql AS $$
@@ -39,15 +17,6 @@ BEGIN
 	END IF;
 	RETURN 'try ' || i;
 END $$;
-
--- the last run of each package, its steps
-CREATE VIEW last_run AS
-SELECT DISTINCT ON (package) *
-FROM workflow.run_history
-ORDER BY package, run_id DESC;
-CREATE VIEW last_step AS
-SELECT s.*
-FROM workflow.step_history AS s JOIN last_run USING (run_id);
 
 --
 -- Conditions
@@ -227,6 +196,21 @@ SELECT status, failed_steps FROM last_run WHERE package = 'two_at_a_time';
 SELECT max((SELECT count(*) FROM last_step AS b WHERE b.package = a.package
 			AND b.started_at <= a.started_at AND b.finished_at > a.started_at)) AS at_a_time
 FROM last_step AS a WHERE package = 'two_at_a_time';
+TRUNCATE effect;
+-- Package steps count, too; a child has its own limit.
+SELECT workflow.define_package($$ {
+  "name": "slots_child", "max_concurrent_steps": 2,
+  "steps": [{"name": "a", "command": "SELECT await_effect('b')"}, {"name": "b", "command": "INSERT INTO effect VALUES ('b')"}]} $$);
+SELECT workflow.define_package($$ {
+  "name": "slots", "max_concurrent_steps": 1,
+  "steps": [
+    {"name": "child", "kind": "package", "command": "slots_child", "priority": 1},
+    {"name": "next", "command": "INSERT INTO effect VALUES ('next')"}
+  ]} $$);
+CALL execute('slots');
+SELECT package, status, failed_steps FROM last_run WHERE package LIKE 'slots%' ORDER BY package;
+SELECT n.started_at >= c.finished_at AS one_after_the_other FROM last_step AS n, last_step AS c
+WHERE (n.package, n.step, c.package, c.step) = ('slots', 'next', 'slots', 'child');
 TRUNCATE effect;
 -- Steps of the main thread never overlap one another; they overlap others.
 SELECT workflow.define_package($$ {
@@ -527,8 +511,6 @@ SELECT status, error_path, sqlstate, message FROM last_run WHERE package = 'time
 SELECT * FROM effect;
 TRUNCATE effect;
 
-DROP PROCEDURE execute, await;
-DROP VIEW last_step, last_run;
 DROP FUNCTION fail_until, alone, await_effect;
 DROP SEQUENCE tries;
 DROP TABLE effect, told;

@@ -1,5 +1,9 @@
 -- Who owns a package, who may start it, who sees it.
 
+\getenv abs_srcdir PG_ABS_SRCDIR
+\set helpers :abs_srcdir /test/helpers.sql
+\i :helpers
+
 CREATE ROLE regress_workflow_owner LOGIN;
 CREATE ROLE regress_workflow_user LOGIN;
 CREATE ROLE regress_workflow_group;
@@ -9,16 +13,6 @@ CREATE ROLE regress_workflow_monitor LOGIN IN ROLE pg_monitor;
 CREATE ROLE regress_workflow_nologin;
 GRANT USAGE ON SCHEMA workflow TO regress_workflow_owner, regress_workflow_user, regress_workflow_member,
 	regress_workflow_other, regress_workflow_monitor, regress_workflow_nologin;
-
-CREATE FUNCTION try(command text) RETURNS text LANGUAGE plpgsql AS $$
-DECLARE
-	result text;
-BEGIN
-	EXECUTE command INTO result;
-	RETURN coalesce(result, 'null');
-EXCEPTION WHEN OTHERS THEN
-	RETURN SQLSTATE || ': ' || regexp_replace(SQLERRM, 'run \d+', 'run N');
-END $$;
 
 -- what the current user may do with the package, and sees of it
 CREATE FUNCTION rights(OUT starts text, OUT sees bool, OUT reads text, OUT edits text, OUT steps bigint,
@@ -179,7 +173,9 @@ RESET ROLE;
 -- before PostgreSQL 17 an owner must be able to log in
 SELECT try($$SELECT workflow.alter_package_owner('granted', 'regress_workflow_nologin')$$) =
 	CASE WHEN current_setting('server_version_num')::int < 170000
-	THEN '55000: role "regress_workflow_nologin" cannot own packages because it is not permitted to log in' ELSE '' END AS as_expected;
+	THEN E'55000: role "regress_workflow_nologin" cannot own packages because it is not permitted to log in\n'
+		'DETAIL: Before PostgreSQL 17 the workers that run a package can connect only as a role with the LOGIN attribute.\n'
+		'HINT: Give it the attribute with ALTER ROLE ... LOGIN; a password is not needed.' ELSE '' END AS as_expected;
 
 -- Dropping a package drops its grants.
 SELECT workflow.grant_start('granted', 'public'), workflow.grant_start('granted', 'regress_workflow_user');
@@ -187,7 +183,7 @@ SELECT count(*) FROM workflow.start_grant;
 SELECT workflow.drop_package(name) FROM workflow.package WHERE name LIKE 'granted%';
 SELECT count(*) FROM workflow.start_grant;
 
-DROP FUNCTION rights, try;
+DROP FUNCTION rights;
 REVOKE USAGE ON SCHEMA workflow FROM regress_workflow_owner, regress_workflow_user, regress_workflow_member,
 	regress_workflow_other, regress_workflow_monitor, regress_workflow_nologin;
 DROP ROLE regress_workflow_owner, regress_workflow_user, regress_workflow_group, regress_workflow_member,

@@ -1,30 +1,10 @@
 -- Runs: what they do, what history says of them.
 
+\getenv abs_srcdir PG_ABS_SRCDIR
+\set helpers :abs_srcdir /test/helpers.sql
+\i :helpers
+
 CREATE TABLE effect (what text);
-
--- Start a run, wait for its end.  A statement that waits has a snapshot, for
--- which CREATE INDEX CONCURRENTLY waits: hence the time-outs.
-CREATE PROCEDURE execute(package text, INOUT status text DEFAULT NULL)
-LANGUAGE plpgsql AS $$
-DECLARE
-	run bigint;
-BEGIN
-	run := workflow.start_job(package);
-	FOR i IN 1 .. 600 LOOP
-		COMMIT;
-		status := workflow.wait_for_job(run, '100ms');
-		EXIT WHEN status IS NOT NULL;
-	END LOOP;
-END $$;
-
--- the last run of each package, its steps
-CREATE VIEW last_run AS
-SELECT DISTINCT ON (package) *
-FROM workflow.run_history
-ORDER BY package, run_id DESC;
-CREATE VIEW last_step AS
-SELECT s.*
-FROM workflow.step_history AS s JOIN last_run USING (run_id);
 
 --
 -- Success
@@ -347,6 +327,5 @@ SELECT step, status, sqlstate, message FROM last_step WHERE package = 'run_leaks
 SELECT * FROM effect ORDER BY what;
 TRUNCATE effect;
 
-DROP PROCEDURE execute, commits;
-DROP VIEW last_step, last_run;
+DROP PROCEDURE commits;
 DROP TABLE effect;

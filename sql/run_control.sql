@@ -1,48 +1,10 @@
 -- start_job and its arguments, overlap, stop, pause, waiting, activity.
 
+\getenv abs_srcdir PG_ABS_SRCDIR
+\set helpers :abs_srcdir /test/helpers.sql
+\i :helpers
+
 CREATE TABLE effect (run bigint, what text);
-
-CREATE PROCEDURE execute(package text, variables jsonb DEFAULT '{}', INOUT status text DEFAULT NULL)
-LANGUAGE plpgsql AS $$
-DECLARE
-	run bigint;
-BEGIN
-	run := workflow.start_job(package, variables);
-	COMMIT;
-	status := workflow.wait_for_job(run, '60s');
-END $$;
-
--- wait until a condition holds
-CREATE PROCEDURE await(condition text) LANGUAGE plpgsql AS $$
-DECLARE
-	holds bool;
-BEGIN
-	FOR i IN 1 .. 6000 LOOP
-		EXECUTE 'SELECT ' || condition INTO holds;
-		IF holds THEN
-			RETURN;
-		END IF;
-		COMMIT;
-		PERFORM pg_sleep(0.01);
-	END LOOP;
-	RAISE 'this did not come: %', condition;
-END $$;
-
-CREATE FUNCTION try(command text) RETURNS text LANGUAGE plpgsql AS $$
-DECLARE
-	message text;
-	detail text;
-	hint text;
-	result text;
-BEGIN
-	EXECUTE command INTO result;
-	RETURN coalesce(result, 'null');
-EXCEPTION WHEN OTHERS THEN
-	GET STACKED DIAGNOSTICS message = MESSAGE_TEXT,
-		detail = PG_EXCEPTION_DETAIL, hint = PG_EXCEPTION_HINT;
-	RETURN regexp_replace(concat_ws(E'\n', SQLSTATE || ': ' || message,
-		'DETAIL: ' || nullif(detail, ''), 'HINT: ' || nullif(hint, '')), '([rR]un) \d+', '\1 N', 'g');
-END $$;
 
 SELECT workflow.define_package($$ {
   "name": "quick", "variables": {"day": null, "n": 0},
@@ -68,6 +30,13 @@ SELECT try($$SELECT workflow.start_job('quick', '{"day": "a", "n": 1}', request_
 -- the same variables in another order are the same
 SELECT workflow.start_job('quick', '{"day": "c", "n": 1.0}', request_key => 'key 3') AS third \gset
 SELECT workflow.start_job('quick', '{"n": 1, "day": "c"}', request_key => 'key 3') = :third AS same;
+-- A second request uses no version: an edit of the current one is in place.
+SELECT workflow.create_package('keyed'), workflow.add_step('keyed', 'a', kind => 'none');
+SELECT workflow.start_job('keyed', request_key => 'key') AS keyed \gset
+SELECT workflow.alter_package('keyed', description => 'two') AS version;
+SELECT workflow.start_job('keyed', request_key => 'key') = :keyed AS same;
+SELECT workflow.alter_package('keyed', description => 'three') AS version;
+SELECT workflow.wait_for_job(:keyed, '60s');
 -- a key belongs to a package
 SELECT workflow.start_job('blocked', request_key => 'key 1') <> :first AS another;
 -- in one statement, in one transaction, and after a rollback
@@ -84,18 +53,18 @@ ROLLBACK TO s;
 SELECT workflow.start_job('quick', request_key => 'key 6') <> :sixth AS another;
 COMMIT;
 SELECT workflow.start_job('quick', request_key => '') = workflow.start_job('quick', request_key => '') AS empty;
-SELECT package, request_key, count(*) FROM workflow.run_history WHERE request_key IS NOT NULL GROUP BY package, request_key ORDER BY package, request_key COLLATE "C";
+SELECT package, request_key, count(*) FROM workflow.run_history WHERE request_key IS NOT NULL AND package IN ('quick', 'blocked') GROUP BY package, request_key ORDER BY package, request_key COLLATE "C";
 -- only to who may start the package
-CREATE ROLE regress_workflow_other LOGIN;
-GRANT USAGE ON SCHEMA workflow TO regress_workflow_other;
-SET ROLE regress_workflow_other;
+CREATE ROLE regress_workflow_control LOGIN;
+GRANT USAGE ON SCHEMA workflow TO regress_workflow_control;
+SET ROLE regress_workflow_control;
 SELECT try($$SELECT workflow.start_job('quick', '{"day": "a"}', request_key => 'key 1')$$);
 RESET ROLE;
-SELECT workflow.grant_start('quick', 'regress_workflow_other');
-SET ROLE regress_workflow_other;
+SELECT workflow.grant_start('quick', 'regress_workflow_control');
+SET ROLE regress_workflow_control;
 SELECT workflow.start_job('quick', '{"day": "a"}', request_key => 'key 1') = :first AS same;
 RESET ROLE;
-SELECT workflow.revoke_start('quick', 'regress_workflow_other');
+SELECT workflow.revoke_start('quick', 'regress_workflow_control');
 SELECT count(workflow.wait_for_job(run_id, '60s')) > 5 AS all_ended FROM workflow.run_history WHERE package = 'quick';
 SELECT count(*) FROM effect JOIN workflow.run_history ON run = run_id WHERE package = 'quick' AND request_key = 'key 1';
 SELECT workflow.wait_for_job(run_id, '60s') FROM workflow.run_history WHERE package = 'blocked';
@@ -207,12 +176,17 @@ SELECT workflow.start_job('priority_1') AS p2 \gset
 SELECT workflow.start_job('priority_-1', priority => 9) AS p3 \gset
 SELECT workflow.start_job('priority_1', priority => -9) AS p4 \gset
 CALL await($$ (SELECT count(*) = 4 FROM workflow.activity WHERE package LIKE 'priority%' AND wait = 'worker') $$);
+-- those of one statement, of which some are stopped
+SELECT array_agg(workflow.start_job('quick', priority => -99)) AS many FROM generate_series(1, 5) \gset
+SELECT workflow.stop_job((:'many'::bigint[])[i]) FROM unnest('{3,1,5}'::int[]) AS i;
 SELECT package, step, state, wait, pid, started_at FROM workflow.activity WHERE package LIKE 'priority%' ORDER BY run;
 SELECT pg_advisory_unlock(4716);
 SELECT workflow.wait_for_job(r, '60s') FROM unnest(ARRAY[:busy, :p1, :p2, :p3, :p4]) AS r;
 SELECT (ARRAY['p1', 'p2', 'p3', 'p4'])[array_position(ARRAY[:p1, :p2, :p3, :p4]::bigint[], run_id)] AS started
 FROM workflow.run_history WHERE run_id IN (:p1, :p2, :p3, :p4) ORDER BY started_at;
 SELECT pg_advisory_unlock(4715);
+SELECT i, workflow.wait_for_job(run, '60s') FROM unnest(:'many'::bigint[]) WITH ORDINALITY AS m (run, i);
+SELECT count(*) FROM effect WHERE run = ANY (:'many'::bigint[]);
 SELECT DISTINCT workflow.wait_for_job(run_id, '60s') FROM workflow.run_history WHERE package = 'blocked';
 TRUNCATE effect;
 
@@ -286,12 +260,12 @@ SELECT try('SELECT workflow.pause_job(' || :run || ')');
 SELECT try('SELECT workflow.stop_job(' || :run || ')');
 ROLLBACK;
 SELECT workflow.start_job('quick', start_at => 'infinity') AS run \gset
-SET ROLE regress_workflow_other;
+SET ROLE regress_workflow_control;
 SELECT try('SELECT workflow.pause_job(' || :run || ')');
 SELECT try('SELECT workflow.stop_job(' || :run || ')');
 RESET ROLE;
-SELECT workflow.grant_start('quick', 'regress_workflow_other');
-SET ROLE regress_workflow_other;
+SELECT workflow.grant_start('quick', 'regress_workflow_control');
+SET ROLE regress_workflow_control;
 SELECT status FROM workflow.run_history WHERE run_id = :run;
 SELECT try('SELECT workflow.pause_job(' || :run || ')');
 SELECT try('SELECT workflow.resume_job(' || :run || ')');
@@ -348,7 +322,7 @@ CALL workflow.run_job('bad', verbose => false);
 SELECT max(run_id) AS run FROM workflow.run_history WHERE package = 'bad' \gset
 CALL workflow.watch_job(:run);
 -- others
-SET ROLE regress_workflow_other;
+SET ROLE regress_workflow_control;
 CALL workflow.watch_job(:run);
 CALL workflow.run_job('bad');
 RESET ROLE;
@@ -379,7 +353,7 @@ SELECT package, step, state, replace(wait, pg_backend_pid()::text, 'of this sess
 WHERE package IN ('blocked', 'waits_too') AND step IS NOT NULL ORDER BY package, step;
 SELECT pg_advisory_unlock(4715);
 SELECT workflow.wait_for_job(:run, '60s'), workflow.wait_for_job(:too, '60s');
-SELECT count(*) FROM workflow.activity;
+SELECT count(*) FROM workflow.activity WHERE package IN ('blocked', 'waits', 'waits_too');
 
 -- workflow.enabled = off: runs are enqueued, and start when it is on again
 ALTER SYSTEM SET workflow.enabled = off;
@@ -400,9 +374,8 @@ ALTER SYSTEM RESET workflow.enabled;
 SELECT pg_reload_conf();
 SELECT workflow.wait_for_job(:run, '60s');
 
-SELECT workflow.revoke_start('quick', 'regress_workflow_other');
-REVOKE USAGE ON SCHEMA workflow FROM regress_workflow_other;
-DROP ROLE regress_workflow_other;
-DROP PROCEDURE execute, await, start_until_queued;
-DROP FUNCTION try;
+SELECT workflow.revoke_start('quick', 'regress_workflow_control');
+REVOKE USAGE ON SCHEMA workflow FROM regress_workflow_control;
+DROP ROLE regress_workflow_control;
+DROP PROCEDURE start_until_queued;
 DROP TABLE effect;

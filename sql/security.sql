@@ -1,5 +1,9 @@
 -- Who may do what, who sees what, and as whom steps execute.
 
+\getenv abs_srcdir PG_ABS_SRCDIR
+\set helpers :abs_srcdir /test/helpers.sql
+\i :helpers
+
 CREATE ROLE regress_workflow_owner LOGIN;
 CREATE ROLE regress_workflow_other LOGIN;
 CREATE ROLE regress_workflow_monitor LOGIN IN ROLE pg_monitor;
@@ -7,17 +11,6 @@ CREATE ROLE regress_workflow_outsider LOGIN;
 CREATE ROLE regress_workflow_nologin;
 CREATE TABLE seen (package text, cur name, ses name, usr name, role text);
 GRANT INSERT ON seen TO PUBLIC;
-
--- the error of a command, without the numbers of runs
-CREATE FUNCTION try(command text) RETURNS text LANGUAGE plpgsql AS $$
-DECLARE
-	result text;
-BEGIN
-	EXECUTE command INTO result;
-	RETURN coalesce(result, 'null');
-EXCEPTION WHEN OTHERS THEN
-	RETURN SQLSTATE || ': ' || regexp_replace(SQLERRM, '\d+', 'N');
-END $$;
 
 -- PUBLIC has no rights on the schema
 SET ROLE regress_workflow_outsider;
@@ -162,7 +155,6 @@ RESET ROLE;
 
 REVOKE USAGE ON SCHEMA workflow
 	FROM regress_workflow_owner, regress_workflow_other, regress_workflow_monitor, regress_workflow_nologin;
-DROP FUNCTION try;
 DROP OWNED BY regress_workflow_owner;
 DROP ROLE regress_workflow_owner, regress_workflow_other, regress_workflow_monitor,
 	regress_workflow_outsider, regress_workflow_nologin;

@@ -1,21 +1,9 @@
 -- start_job and its kin say what is wrong.
 
-CREATE FUNCTION try(command text) RETURNS text LANGUAGE plpgsql AS $$
-DECLARE
-	message text;
-	detail text;
-	hint text;
-	result text;
-BEGIN
-	EXECUTE command INTO result;
-	RETURN coalesce(result, 'null');
-EXCEPTION WHEN OTHERS THEN
-	GET STACKED DIAGNOSTICS message = MESSAGE_TEXT,
-		detail = PG_EXCEPTION_DETAIL, hint = PG_EXCEPTION_HINT;
-	message := regexp_replace(message, 'run \d+', 'run N');
-	RETURN concat_ws(E'\n', SQLSTATE || ': ' || message,
-		'DETAIL: ' || nullif(detail, ''), 'HINT: ' || nullif(hint, ''));
-END $$;
+\getenv abs_srcdir PG_ABS_SRCDIR
+\set helpers :abs_srcdir /test/helpers.sql
+\i :helpers
+
 CREATE ROLE regress_workflow_other LOGIN;
 GRANT USAGE ON SCHEMA workflow TO regress_workflow_other;
 SELECT workflow.define_package('{"name": "start", "variables": {"day": null}, "steps": [{"name": "a", "command": "SELECT 1"}]}');
@@ -70,6 +58,5 @@ SELECT count(*) FROM workflow.run_history WHERE package = 'start';
 -- no variables at all
 SELECT try($$SELECT workflow.start_job('start', NULL) > 0$$);
 
-DROP FUNCTION try;
 REVOKE USAGE ON SCHEMA workflow FROM regress_workflow_other;
 DROP ROLE regress_workflow_other;

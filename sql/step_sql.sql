@@ -1,21 +1,10 @@
 -- What the SQL of a step may be, and what history keeps of it.
 
-CREATE TABLE effect (what text);
+\getenv abs_srcdir PG_ABS_SRCDIR
+\set helpers :abs_srcdir /test/helpers.sql
+\i :helpers
 
--- A statement that waits has a snapshot, for which CREATE INDEX CONCURRENTLY
--- waits: hence the time-outs.
-CREATE PROCEDURE execute(package text, variables jsonb DEFAULT '{}', INOUT status text DEFAULT NULL)
-LANGUAGE plpgsql AS $$
-DECLARE
-	run bigint;
-BEGIN
-	run := workflow.start_job(package, variables);
-	FOR i IN 1 .. 600 LOOP
-		COMMIT;
-		status := workflow.wait_for_job(run, '100ms');
-		EXIT WHEN status IS NOT NULL;
-	END LOOP;
-END $$;
+CREATE TABLE effect (what text);
 
 -- a package of steps with these commands, one after the other
 CREATE FUNCTION define(package text, VARIADIC commands text[]) RETURNS int
@@ -24,15 +13,6 @@ BEGIN ATOMIC
 		'steps', jsonb_agg(jsonb_build_object('name', to_char(i, 'FM00'), 'priority', -i, 'command', command) ORDER BY i)))
 	FROM unnest(commands) WITH ORDINALITY AS c (command, i);
 END;
-
--- the last run of each package, its steps
-CREATE VIEW last_run AS
-SELECT DISTINCT ON (package) *
-FROM workflow.run_history
-ORDER BY package, run_id DESC;
-CREATE VIEW last_step AS
-SELECT s.*
-FROM workflow.step_history AS s JOIN last_run USING (run_id);
 
 --
 -- Statements of every kind, and the rows they count
@@ -185,9 +165,9 @@ SELECT step, status, sqlstate, message FROM last_step WHERE package = 'sql_set' 
 SELECT * FROM effect ORDER BY what;
 TRUNCATE effect;
 -- with the owner's rights
-CREATE ROLE regress_workflow_owner LOGIN;
-GRANT USAGE ON SCHEMA workflow TO regress_workflow_owner;
-SET ROLE regress_workflow_owner;
+CREATE ROLE regress_workflow_settings LOGIN;
+GRANT USAGE ON SCHEMA workflow TO regress_workflow_settings;
+SET ROLE regress_workflow_settings;
 SELECT workflow.define_package($$ {
   "name": "sql_set_owner",
   "steps": [{"name": "a", "settings": {"session_replication_role": "replica"}, "command": "SELECT 1"}]} $$);
@@ -198,8 +178,8 @@ SELECT workflow.define_package($$ {
   "name": "sql_set_owner",
   "steps": [{"name": "a", "settings": {"session_authorization": "pg_monitor"}, "command": "SELECT 1"}]} $$);
 RESET ROLE;
-DROP OWNED BY regress_workflow_owner;
-DROP ROLE regress_workflow_owner;
+DROP OWNED BY regress_workflow_settings;
+DROP ROLE regress_workflow_settings;
 SELECT workflow.define_package('{"name": "err", "settings": {"no_such_setting": 1}, "steps": [{"name": "a", "kind": "none"}]}');
 SELECT workflow.define_package('{"name": "err", "steps": [{"name": "a", "settings": {"work_mem": "much"}, "command": "SELECT 1"}]}');
 SELECT workflow.define_package('{"name": "err", "steps": [{"name": "a", "settings": {"shared_buffers": "1GB"}, "command": "SELECT 1"}]}');
@@ -288,9 +268,35 @@ CALL execute('sql_size');
 SELECT step, status, rows, octet_length(messages) <= 1024 AS messages_fit, octet_length(messages) > 1000 AS messages_fill,
 	left(messages, 20) AS begin, octet_length(result::text) <= 1024 AS result_fits, octet_length(message) AS message_length
 FROM last_step WHERE package = 'sql_size' ORDER BY step;
+SELECT workflow.define_package($$ {
+  "name": "sql_size_variable", "variables": {"v": "old"},
+  "steps": [{"name": "a", "command": "INSERT INTO effect VALUES ('lost'); SELECT repeat('x', 5000)", "result_variable": "v"}]} $$);
+CALL execute('sql_size_variable');
+SELECT step, status, sqlstate, message, detail, hint FROM last_step WHERE package = 'sql_size_variable';
+SELECT variables FROM last_run WHERE package = 'sql_size_variable';
+SELECT count(*) FROM effect;
 ALTER SYSTEM RESET workflow.max_message_size;
 SELECT pg_reload_conf();
 DROP PROCEDURE await_setting;
+
+-- as much as it is by default
+CREATE PROCEDURE await_default() LANGUAGE plpgsql AS $$
+DECLARE
+	status text;
+BEGIN
+	FOR i IN 1 .. 1000 LOOP
+		CALL execute('sql_size_setting', '{}', status);
+		EXIT WHEN (SELECT result = '"64kB"' FROM last_step WHERE package = 'sql_size_setting');
+	END LOOP;
+END $$;
+CALL await_default();
+DROP PROCEDURE await_default;
+SELECT define('sql_size_default',
+	'DO $do$ BEGIN FOR i IN 1 .. 5000 LOOP RAISE NOTICE ''notice %'', i; END LOOP; END $do$',
+	'SELECT repeat(''x'', 60000)', 'SELECT repeat(''x'', 66000)');
+CALL execute('sql_size_default');
+SELECT step, status, octet_length(messages) BETWEEN 65000 AND 65536 AS messages_fill, left(messages, 20) AS begin, octet_length(result::text) AS result_length
+FROM last_step WHERE package = 'sql_size_default' ORDER BY step;
 
 --
 -- atomic: together, or one by one
@@ -395,8 +401,7 @@ SELECT pg_advisory_unlock(4714);
 SELECT workflow.wait_for_job(:run, '60s');
 SELECT count(*) FROM workflow.activity WHERE package = 'sql_progress';
 
-DROP PROCEDURE execute, commits, gives;
+DROP PROCEDURE commits, gives;
 DROP FUNCTION define, fails, workflow_try;
 DROP SEQUENCE tries;
-DROP VIEW last_step, last_run;
 DROP TABLE effect, base;

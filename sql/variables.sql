@@ -1,16 +1,11 @@
 -- Variables: declared with defaults, given at the start, read in steps,
 -- handed to children by value.
 
+\getenv abs_srcdir PG_ABS_SRCDIR
+\set helpers :abs_srcdir /test/helpers.sql
+\i :helpers
+
 CREATE TABLE seen (package text, step text, name text, value text);
-CREATE PROCEDURE execute(package text, variables jsonb, INOUT status text DEFAULT NULL)
-LANGUAGE plpgsql AS $$
-DECLARE
-	run bigint;
-BEGIN
-	run := workflow.start_job(package, variables);
-	COMMIT;
-	status := workflow.wait_for_job(run, '60s');
-END $$;
 
 SELECT workflow.define_package($$ {
   "name": "var_values",
@@ -124,5 +119,4 @@ ALTER SYSTEM SET workflow.variables = '{}';
 DROP TABLE values_seen, big;
 
 
-DROP PROCEDURE execute;
 DROP TABLE seen;

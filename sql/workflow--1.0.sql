@@ -654,6 +654,7 @@ SELECT s.run_id,
         CASE t.status WHEN 'c' THEN 'committed' WHEN 'r' THEN 'rolled_back' ELSE 'active' END END AS transaction_status,
     CASE
         WHEN s.started_at IS NULL OR (p.step).kind = 'none' THEN 'none'
+        WHEN (p.step).kind = 'package' AND s.started_run_id IS NULL AND s.status <> 'running' THEN 'none'
         WHEN s.status = 'running' THEN 'pending'
         WHEN s.transaction_id IS NOT NULL AND t.status IS NULL THEN 'pending'
         WHEN t.status = 'r' THEN 'undone'
@@ -783,12 +784,12 @@ SELECT r.run_id AS run,
     COALESCE(d.name, v.name) AS package,
     (workflow.run_step(r.run_id, s.step)).name AS step,
     COALESCE(s.status, t.status) AS state,
-    CASE WHEN t.status = 'paused' AND s.wait IS NULL THEN 'paused'
-        WHEN t.status = 'queued' AND r.start_at > pg_catalog.clock_timestamp() THEN 'start_at'
+    CASE WHEN t.status = 'queued' AND r.start_at > pg_catalog.clock_timestamp() THEN 'start_at'
         WHEN t.status = 'queued' THEN t.wait
         ELSE COALESCE(s.wait, (
             SELECT 'lock of pid ' || pg_catalog.min(b.pid)
-            FROM pg_catalog.unnest(pg_catalog.pg_blocking_pids(s.pid)) AS b(pid))) END AS wait,
+            FROM pg_catalog.unnest(pg_catalog.pg_blocking_pids(s.pid)) AS b(pid)),
+            CASE t.status WHEN 'paused' THEN 'paused' END) END AS wait,
     s.pid,
     COALESCE(s.transaction_id, t.transaction_id) AS transaction_id,
     pg_catalog.clock_timestamp() - COALESCE(s.transaction_at, t.transaction_at) AS transaction_age,

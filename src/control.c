@@ -79,13 +79,15 @@ typedef struct WfStartRequest
 } WfStartRequest;
 
 static int64 start(const WfStartRequest *request);
+static int64 find_request(const WfPackageRow *package, const char *key);
 static int64 request_run(const WfPlan *plan, WfRun *run);
 static void check_same_request(const WfPlan *plan, int64 first,
-							   const WfRun *run);
+							   const char *key, Jsonb *variables);
 static bool overlaps(const WfPlan *plan, const WfRun *run);
 static void count_open_run(const WfRun *run, void *arg);
 static void record_skipped(const WfRun *run);
 static const WfPlan *plan_to_start(const WfPackageRow *package);
+static const WfPlan *plan_to_compare(const WfPackageRow *package);
 static void lock_package(const char *name, WfPackageRow *package);
 static void warn_if_agent_is_down(void);
 static void read_run(int64 run_id, WfRun *run);
@@ -143,6 +145,7 @@ start(const WfStartRequest *request)
 	WfPackageRow package;
 	const WfPlan *plan;
 	WfRun		run = {0};
+	int64		first;
 
 	wf_shmem_require();
 	PreventCommandIfReadOnly("workflow.start_job()");
@@ -152,7 +155,8 @@ start(const WfStartRequest *request)
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
 				 errmsg("package must not be null")));
 	lock_package(request->package, &package);
-	plan = plan_to_start(&package);
+	first = find_request(&package, request->request_key);
+	plan = first == 0 ? plan_to_start(&package) : plan_to_compare(&package);
 	if (!plan->enabled)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
@@ -160,6 +164,11 @@ start(const WfStartRequest *request)
 	if (request->variables != NULL)
 		run.variables = wf_variables_check(plan, request->variables);
 	wf_variables_check_required(plan, run.variables);
+	if (first != 0)
+	{
+		check_same_request(plan, first, request->request_key, run.variables);
+		return first;
+	}
 	run.request_key = request->request_key;
 	run.package_id = package.package_id;
 	run.version = package.version;
@@ -171,25 +180,26 @@ start(const WfStartRequest *request)
 	return request_run(plan, &run);
 }
 
-/* Insert a run as it is requested, unless its key has one already. */
+/*
+ * find_request
+ *		The run that has a request key, 0 if there is none.  Requests with the
+ *		key wait for each other from here to the end of the transaction.
+ */
+static int64
+find_request(const WfPackageRow *package, const char *key)
+{
+	if (key == NULL)
+		return 0;
+	wf_catalog_lock_request_key(package->package_id, key);
+	return wf_history_find_request_key(package->package_id, key);
+}
+
+/* Insert a run as it is requested. */
 static int64
 request_run(const WfPlan *plan, WfRun *run)
 {
 	bool		skip = false;
 
-	if (run->request_key != NULL)
-	{
-		int64		first;
-
-		wf_catalog_lock_request_key(run->package_id, run->request_key);
-		first = wf_history_find_request_key(run->package_id,
-											run->request_key);
-		if (first != 0)
-		{
-			check_same_request(plan, first, run);
-			return first;
-		}
-	}
 	if (plan->max_concurrent_runs > 0 &&
 		plan->on_overlap != WF_OVERLAP_QUEUE)
 		skip = overlaps(plan, run);
@@ -215,21 +225,22 @@ request_run(const WfPlan *plan, WfRun *run)
 
 /* A second request under a key must ask for the same. */
 static void
-check_same_request(const WfPlan *plan, int64 first, const WfRun *run)
+check_same_request(const WfPlan *plan, int64 first, const char *key,
+				   Jsonb *variables)
 {
 	WfRun		before;
 
 	if (!wf_history_read_run(first, &before))
 		return;
-	if (before.variables == NULL && run->variables == NULL)
+	if (before.variables == NULL && variables == NULL)
 		return;
-	if (before.variables == NULL || run->variables == NULL ||
+	if (before.variables == NULL || variables == NULL ||
 		compareJsonbContainers(&before.variables->root,
-							   &run->variables->root) != 0)
+							   &variables->root) != 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("request key \"%s\" of package \"%s\" was used with other variables",
-						run->request_key, plan->name),
+						key, plan->name),
 				 errdetail("Run " INT64_FORMAT " was started with it.",
 						   first)));
 }
@@ -284,24 +295,26 @@ record_skipped(const WfRun *run)
 /*
  * lock_package
  *		Find a package, check the right to start it, and lock it against
- *		edits.  The row is read again under the lock.
+ *		edits.  The row is read again under the lock, and the package found
+ *		again if it has lost the name meanwhile.
  */
 static void
 lock_package(const char *name, WfPackageRow *package)
 {
 	int64		package_id;
 
-	if (!wf_catalog_find_package(name, package))
-		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_OBJECT),
-				 errmsg("package \"%s\" does not exist", name)));
-	wf_rights_check_start(package);
-	package_id = package->package_id;
-	wf_catalog_lock_package(package_id, AccessShareLock);
-	if (!wf_catalog_find_package_by_id(package_id, package))
-		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_OBJECT),
-				 errmsg("package \"%s\" does not exist", name)));
+	do
+	{
+		CHECK_FOR_INTERRUPTS();
+		if (!wf_catalog_find_package(name, package))
+			ereport(ERROR,
+					(errcode(ERRCODE_UNDEFINED_OBJECT),
+					 errmsg("package \"%s\" does not exist", name)));
+		wf_rights_check_start(package);
+		package_id = package->package_id;
+		wf_catalog_lock_package(package_id, AccessShareLock);
+	} while (!wf_catalog_find_package_by_id(package_id, package) ||
+			 strcmp(package->name, name) != 0);
 	wf_rights_check_start(package);
 }
 
@@ -346,6 +359,17 @@ plan_to_start(const WfPackageRow *package)
 	kept_by = wf_local_xid();
 	MemoryContextSwitchTo(old);
 	return kept;
+}
+
+/* The plan of the current version, which no start freezes. */
+static const WfPlan *
+plan_to_compare(const WfPackageRow *package)
+{
+	if (wf_catalog_version_used(package->package_id, package->version))
+		return plan_to_start(package);
+	return wf_plan_compile(package->package_id, package->version,
+						   wf_catalog_get_document(package->package_id,
+												   package->version));
 }
 
 /* The run is queued; say so if nobody is there to start it. */

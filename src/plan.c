@@ -301,7 +301,7 @@ check_step(const WfPlanStep *step, const WfPlace *place)
 				 step->kind == WF_KIND_SQL ?
 				 errhint("Give it SQL text as \"command\", or the kind \"none\".") :
 				 errhint("Give it the name of a package as \"command\".")));
-	if (step->kind == WF_KIND_PACKAGE &&
+	if ((step->kind == WF_KIND_PACKAGE || step->kind == WF_KIND_JOB) &&
 		strlen(step->command) >= NAMEDATALEN)
 		ereport(ERROR,
 				(errcode(ERRCODE_NAME_TOO_LONG),

@@ -756,6 +756,188 @@ refused('starter', q{SELECT workflow.start_job('granted')});
 scalar_query($node, "SELECT workflow.stop_job($others)", '-U', 'victim');
 
 # ---------------------------------------------------------------------------
+# Conditions, variables and children: as whom they are executed
+# ---------------------------------------------------------------------------
+
+$node->safe_psql(
+	'postgres', q{
+		CREATE FUNCTION public.note(what text) RETURNS boolean LANGUAGE plpgsql AS $$
+		BEGIN
+			INSERT INTO public.who VALUES (what, workflow.step_name(), current_user, session_user, NULL);
+			RETURN true;
+		END $$});
+my $note = q{SELECT public.note('%s')};
+define_package(
+	$node,
+	{
+		name => 'of_mallory',
+		variables => { v => undef },
+		settings => \%defences,
+		steps => [
+			{
+				name => 'inner',
+				condition => q{public.note('condition of the child')},
+				command => sprintf($note, 'step of the child')
+			}
+		]
+	},
+	'-U', 'mallory');
+scalar_query($node, q{SELECT workflow.grant_start('of_mallory', 'victim')},
+	'-U', 'mallory');
+define_package(
+	$node,
+	{
+		name => 'of_victim',
+		variables => { secret => undef },
+		settings => \%defences,
+		steps => [
+			{
+				name => 'condition',
+				kind => 'none',
+				condition => q{public.note('condition')}
+			},
+			{
+				name => 'child',
+				kind => 'package',
+				command => 'of_mallory',
+				variables => { v => q{public.note('variables of the child')::text} },
+				after => ['condition']
+			},
+			{
+				name => 'job',
+				kind => 'job',
+				command => 'of_mallory',
+				variables => { v => q{public.note('variables of the job')::text} },
+				after => ['child']
+			},
+			{
+				name => 'last',
+				finally => 'completion',
+				condition => q{public.note('condition of the last')},
+				command => sprintf($note, 'last')
+			}
+		]
+	},
+	'-U', 'victim');
+scalar_query($node, q{SELECT workflow.grant_start('of_victim', 'starter')},
+	'-U', 'victim');
+scalar_query($node, 'TRUNCATE public.who');
+$run = scalar_query($node,
+	q{SELECT workflow.start_job('of_victim', '{"secret": "s3cret"}')},
+	'-U', 'starter');
+is(wait_for_job($node, $run), 'succeeded', 'starter starts it all');
+my $job = scalar_query($node,
+	"SELECT remote_run_id FROM workflow.step_history WHERE run_id = $run AND step = 'job'"
+);
+is(wait_for_job($node, $job), 'succeeded', 'and the job');
+is( scalar_query(
+		$node, q{
+			SELECT package, cur, ses, count(*) FROM public.who
+			GROUP BY package, cur, ses ORDER BY package COLLATE "C"}),
+	join("\n",
+		'condition|victim|victim|1',
+		'condition of the child|mallory|mallory|2',
+		'condition of the last|victim|victim|1',
+		'last|victim|victim|1',
+		'step of the child|mallory|mallory|2',
+		'variables of the child|victim|victim|1',
+		'variables of the job|victim|victim|1'),
+	'everything is executed as the owner of its package');
+
+# The owner of a child is told of the child's runs only.
+is( scalar_query(
+		$node, qq{
+			SELECT count(*) FROM workflow.run_history
+			WHERE run_id = $run OR variables::text LIKE '%s3cret%'}, '-U', 'mallory'),
+	0,
+	'mallory sees nothing of the run that started the child');
+is( scalar_query(
+		$node, qq{
+			SELECT count(*) FILTER (WHERE package = 'of_mallory'), count(*)
+			FROM workflow.step_history WHERE root_run_id IN ($run, $job)}, '-U', 'mallory'),
+	'2|2',
+	'only the steps of the child');
+is(sqlstate($_, 'mallory'), '42704', "mallory: $_: there is no such run")
+  for (
+	"SELECT workflow.stop_job($run)", "SELECT workflow.pause_job($run)",
+	"SELECT workflow.resume_job($run)", "SELECT workflow.wait_for_job($run)",
+	"CALL workflow.watch_job($run)");
+
+# A step cannot get rid of what limits it.
+define_package(
+	$node,
+	{
+		name => 'limits',
+		fail_on_first_error => $false,
+		settings => \%defences,
+		steps => [
+			map {
+				{ name => $_, timeout => '100ms', command => "$_; SELECT pg_sleep(3600)" }
+			} (
+				'SET statement_timeout = 0', 'RESET ALL',
+				'SET LOCAL statement_timeout = 0',
+				'SET client_min_messages = error',
+				'SET search_path = evil'
+			)
+		]
+	},
+	'-U', 'mallory');
+($run, $status) = start_and_wait($node, 'limits');
+is( scalar_query(
+		$node, qq{
+			SELECT DISTINCT status, sqlstate FROM workflow.step_history
+			WHERE run_id = $run}),
+	'failed|57014',
+	'the timeout of a step counts whatever the step sets');
+
+# ---------------------------------------------------------------------------
+# Views: what a reader may not see is not seen by functions of the reader
+# either, whatever they cost.
+# ---------------------------------------------------------------------------
+
+$node->safe_psql('postgres', 'ALTER DATABASE postgres RESET ALL');
+$lock = hold_lock($node, 1);
+my $open = start_job($node, 'block_victim');
+wait_for_lock_waiters($node, 1, 2);
+$node->safe_psql('postgres',
+	'CREATE ROLE outsider LOGIN; GRANT USAGE ON SCHEMA workflow TO outsider');
+my @views = split /\n/, scalar_query(
+	$node, q{
+		SELECT relname FROM pg_class
+		WHERE relnamespace = 'workflow'::regnamespace AND relkind = 'v'
+		  AND relname <> 'agent' ORDER BY relname});
+cmp_ok(scalar @views, '>=', 8, 'there are views');
+for my $view (@views)
+{
+	isnt(scalar_query($node, "SELECT count(*) FROM workflow.$view"),
+		0, "there is something in $view");
+	my ($result, $stdout, $stderr) = $node->psql(
+		'postgres', qq{
+			CREATE FUNCTION pg_temp.leak(anyelement) RETURNS bool COST 0.0000001 LANGUAGE plpgsql
+			AS \$\$ BEGIN RAISE NOTICE 'leaked %', \$1; RETURN true; END \$\$;
+			CREATE FUNCTION pg_temp.leak2(text, text) RETURNS bool COST 0.0000001 LANGUAGE plpgsql
+			AS \$\$ BEGIN RAISE NOTICE 'leaked % %', \$1, \$2; RETURN true; END \$\$;
+			CREATE OPERATOR pg_temp.<<< (LEFTARG = text, RIGHTARG = text, FUNCTION = pg_temp.leak2);
+			SELECT format('SELECT count(*) FROM workflow.$view WHERE pg_temp.leak(%1\$I) AND %1\$I::text OPERATOR(pg_temp.<<<) ''x'' AND 1 / length(%1\$I::text) >= 0', attname)
+			FROM pg_catalog.pg_attribute
+			WHERE attrelid = 'workflow.$view'::regclass AND attnum > 0 \\gexec
+			SELECT count(*) FROM workflow.$view AS v WHERE pg_temp.leak(v)},
+		extra_params => [ '-U', 'outsider' ]);
+	is( "$result " . join(' ', grep { $_ ne '0' } split /\n/, $stdout) . $stderr,
+		'0 ', "outsider gets nothing out of $view");
+}
+is( scalar_query(
+		$node, qq{
+			SELECT workflow.run_step($open, 0) IS NULL OR (workflow.run_step($open, 0)).command IS NULL,
+				(SELECT count(*) FROM workflow.run_state($open)),
+				(SELECT count(*) FROM workflow.step_states($open))},
+		'-U', 'outsider'),
+	't|0|0',
+	'nor out of the functions that the views call');
+$lock->quit;
+is(wait_for_job($node, $open), 'succeeded', 'the run ends');
+
+# ---------------------------------------------------------------------------
 # After all this
 # ---------------------------------------------------------------------------
 
@@ -769,7 +951,6 @@ is( scalar_query(
 	'no run is left without an outcome');
 is(scalar_query($node, q{SELECT count(*) FROM evil.hit WHERE who NOT IN ('mallory', 'victim', 'starter') AND what NOT IN ('now', 'int + int', 'text = text')}),
 	0, 'nothing of mallory was executed with more rights');
-$node->safe_psql('postgres', 'ALTER DATABASE postgres RESET ALL');
 $node->stop;
 unlike(slurp_file($node->logfile), qr/PANIC|terminated by signal|TRAP/,
 	'no process crashed');
