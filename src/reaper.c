@@ -15,6 +15,7 @@
  */
 #include "postgres.h"
 
+#include "access/xact.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
@@ -35,6 +36,7 @@ static void fail_entry(WfScheduler *s, int entry, int sqlstate,
 static void judge(WfScheduler *s, const WfOrphan *orphan);
 static void judge_transaction(WfScheduler *s, const WfOrphan *orphan);
 static void judge_run(WfScheduler *s, const WfOrphan *orphan);
+static void record_lost_transaction(WfScheduler *s, const WfOrphan *orphan);
 static void judge_step(WfScheduler *s, const WfOrphan *orphan);
 
 /* Take in the entries that are done. */
@@ -356,6 +358,8 @@ judge_run(WfScheduler *s, const WfOrphan *orphan)
 		wf_reaper_free_entry(s, orphan->entry);
 		return;
 	}
+	if (e->transaction_number != 0)
+		record_lost_transaction(s, orphan);
 	record = wf_history_read_record(e->run_id);
 	if (e->current_step >= 0 &&
 		wf_history_find_outcome(record, e->current_step,
@@ -363,6 +367,8 @@ judge_run(WfScheduler *s, const WfOrphan *orphan)
 	{
 		WfStepOutcome step = {
 			.run_id = e->run_id,
+			.transaction_id = e->transaction_number != 0 ?
+			e->transaction_id : 0,
 			.step = e->current_step,
 			.attempt = e->current_attempt,
 			.started_at = e->step_started_at,
@@ -378,7 +384,41 @@ judge_run(WfScheduler *s, const WfOrphan *orphan)
 	e->replay = true;
 	e->bind = false;
 	e->current_step = -1;
+	e->transaction_number = 0;
+	wf_pending_free(s->area, &e->pending);
 	wf_scheduler_hand_out(s, orphan->entry, WF_READY_GOING, -1);
+}
+
+/*
+ * record_lost_transaction
+ *		The worker was the branch of the run's package transaction, which is
+ *		gone with it (D25), unless its end is on record: who goes on with the
+ *		run finds that there.
+ */
+static void
+record_lost_transaction(WfScheduler *s, const WfOrphan *orphan)
+{
+	WfEntry    *e = &s->database->entries[orphan->entry];
+	WfTransactionOutcome found;
+	WfTransactionOutcome lost = {
+		.run_id = e->run_id,
+		.number = e->transaction_number,
+		.transaction_id = e->transaction_id,
+		.steps = e->transaction_steps,
+		.started_at = e->transaction_at,
+		.finished_at = GetCurrentTimestamp(),
+		.isolation = e->isolation,
+		.sqlstate = orphan->sqlstate,
+		.message = psprintf("the session of the transaction was lost: %s",
+							orphan->message)
+	};
+
+	if (wf_history_read_transaction(e->run_id, e->transaction_number,
+									&found))
+		return;
+	wf_pending_write(s->area, e->pending);
+	wf_history_insert_transaction(&lost);
+	CommandCounterIncrement();	/* the record is read next */
 }
 
 /* The worker was at a step. */
