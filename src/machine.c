@@ -602,6 +602,7 @@ wf_machine_condition(WfMachine *machine, int32 step, WfCondition answer,
 
 	machine->evaluating--;
 	state->wait = WAIT_NOTHING;
+	wf_join_leave(machine, step);
 	if (answer == WF_CONDITION_FALSE)
 		end_step(machine, step, WF_STEP_SKIPPED, WF_REASON_CONDITION);
 	else if (answer == WF_CONDITION_ERROR && !machine->interrupted)

@@ -281,10 +281,7 @@ next_condition(WfMachine *machine, WfAction *action)
 		machine->steps[step].wait = WAIT_ANSWER;
 		machine->evaluating++;
 		set_action(machine, action, WF_ACT_CONDITION, step);
-		if (machine->transaction != NULL &&
-			machine->plan->steps[step].joins &&
-			wf_transaction_is_current(machine->transaction))
-			action->transaction = machine->transaction->number;
+		action->transaction = wf_join_begin_condition(machine, step);
 		return true;
 	}
 	return false;

@@ -142,6 +142,19 @@ wf_join_judge(const WfMachine *machine, int32 step)
 	return ENTRY_JOIN_LATER;
 }
 
+static void
+take_branch(WfMachine *machine, int32 step, bool named)
+{
+	WfTransaction *transaction = machine->transaction;
+	WfBranch   *branch = &transaction->branches[step_instance(machine, step)];
+
+	Assert(branch->machine == 0);
+	branch->machine = machine->id;
+	branch->step = step;
+	branch->named = named;
+	transaction->executing++;
+}
+
 /*
  * wf_join_enter
  *		A step that was judged ENTRY_INSIDE starts.  If there is no
@@ -153,7 +166,6 @@ wf_join_enter(WfMachine *machine, int32 step)
 {
 	WfTransaction *transaction = machine->transaction;
 	ConnectionState *connection = step_connection(machine, step);
-	WfBranch   *branch = &transaction->branches[step_instance(machine, step)];
 
 	if (transaction->state == WF_TRANSACTION_NONE)
 	{
@@ -164,16 +176,32 @@ wf_join_enter(WfMachine *machine, int32 step)
 	if (machine->plan->steps[step].kind == WF_KIND_PACKAGE)
 		return;
 
-	Assert(branch->machine == 0);
-	branch->machine = machine->id;
-	branch->step = step;
-	branch->named = (connection != NULL);
-	transaction->executing++;
+	take_branch(machine, step, connection != NULL);
 	if (connection != NULL)
 		connection->enlisted = transaction->number;
 }
 
-/* A step has ended; if it executed in a branch, that is free now. */
+/*
+ * wf_join_begin_condition
+ *		The condition of a step is asked.  If it is to see the transaction, it
+ *		has its branch until it is answered: others wait as for an unnamed
+ *		step.  Returns the number of the transaction, or 0.
+ */
+int32
+wf_join_begin_condition(WfMachine *machine, int32 step)
+{
+	if (machine->transaction == NULL || !machine->plan->steps[step].joins ||
+		!wf_transaction_is_current(machine->transaction))
+		return 0;
+	take_branch(machine, step, false);
+	return machine->transaction->number;
+}
+
+/*
+ * wf_join_leave
+ *		A step has ended, or its condition is answered; if it was in a branch,
+ *		that is free now.
+ */
 void
 wf_join_leave(WfMachine *machine, int32 step)
 {

@@ -289,6 +289,7 @@ extern void wf_join_init(WfMachine *machine);
 extern void wf_join_clear(WfMachine *machine);
 extern Entry wf_join_judge(const WfMachine *machine, int32 step);
 extern void wf_join_enter(WfMachine *machine, int32 step);
+extern int32 wf_join_begin_condition(WfMachine *machine, int32 step);
 extern void wf_join_leave(WfMachine *machine, int32 step);
 extern void wf_join_refuse(WfMachine *machine, int32 step, Entry entry);
 extern void wf_join_queue(WfMachine *machine, int32 step);

@@ -681,6 +681,15 @@ const TransactionCase transaction_cases[] = {
 	"b- cw a+ =+ c?t c+ =+",
 	"a/1 b/1 | |?o | rollback1 | c? | c/2 | commit2 | end succeeded "
 	"error b failed 1 [c]"},
+	{"P14: nobody enters its branch while it is asked",
+	{"tc a:jA b:jcA<a c:A<a d:jE<a e:jA<a"},
+	"a+ b?t d+ b+ c+ e+ =+",
+	"a/1 | b?/1 d/1 | b/1 | | c/1 | e/1 | commit1 | end succeeded [a "
+	"d b c e]"},
+	{"P14: no end while it is asked",
+	{"tc a:jA b:jcA<a c:k<a"},
+	"a+ c+ b?t =+ b+ =+",
+	"a/1 | b?/1 c | | commit1 | b/2 | commit2 | end succeeded [a c b]"},
 	{"R68: null holds nothing",
 	{"tc a:jA b:jcA<a c:jA<d d"},
 	"a+ b?n d+ c+ b@ b?t b+ =+",
