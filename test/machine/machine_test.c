@@ -976,6 +976,7 @@ main(int argc, char **argv)
 	test_transaction_cases();
 	test_transaction_table();
 	test_random(seed, packages);
+	test_transactions(seed, packages);
 	test_sizes();
 	printf("1..%d\n", test_count);
 	return test_failures > 0;
