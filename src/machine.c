@@ -560,6 +560,15 @@ wf_machine_init(void *memory, const WfPlan *plan, WfTransaction *transaction,
  * Events.
  */
 
+/* The driver works at an attempt of this step. */
+static bool
+is_executing(const WfMachine *machine, int32 step)
+{
+	Assert(step >= 0 && step < machine->plan->nsteps);
+	return machine->steps[step].status == WF_STEP_RUNNING &&
+		machine->steps[step].wait == WAIT_NOTHING;
+}
+
 /*
  * An end that was reported before changes nothing, so a driver that cannot
  * tell may report it again, as long as the next attempt has not begun.
@@ -568,11 +577,9 @@ void
 wf_machine_step_ended(WfMachine *machine, int32 step, WfStepStatus status,
 					  int sqlstate)
 {
-	Assert(step >= 0 && step < machine->plan->nsteps);
 	Assert(status == WF_STEP_SUCCEEDED || status == WF_STEP_FAILED ||
 		   status == WF_STEP_CANCELLED);
-	if (machine->steps[step].status != WF_STEP_RUNNING ||
-		machine->steps[step].wait != WAIT_NOTHING)
+	if (!is_executing(machine, step))
 		return;
 
 	if (status == WF_STEP_FAILED && may_retry(machine, step, sqlstate))
@@ -581,6 +588,24 @@ wf_machine_step_ended(WfMachine *machine, int32 step, WfStepStatus status,
 		return;
 	}
 	end_running(machine, step, status);
+	wf_machine_settle(machine);
+}
+
+/* See machine.h. */
+void
+wf_machine_join_failed(WfMachine *machine, int32 step, int sqlstate)
+{
+	if (!is_executing(machine, step))
+		return;
+
+	if (may_retry(machine, step, sqlstate))
+	{
+		wf_step_await(machine, step, WAIT_SET_TIMER, &machine->timers);
+		return;
+	}
+	wf_join_undo(machine, step);
+	wf_step_finish(machine, step, WF_STEP_FAILED);
+	wf_package_fail(machine, step);
 	wf_machine_settle(machine);
 }
 

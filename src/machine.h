@@ -45,7 +45,8 @@ typedef enum WfActionType
 								 * inherits */
 	WF_ACT_CONDITION,			/* evaluate a step's condition, and answer by
 								 * wf_machine_condition(): step; transaction:
-								 * in whose branch, if it has one */
+								 * in whose branch, if it has one; nothing
+								 * else happens there until the answer */
 	WF_ACT_TIMER,				/* call wf_machine_timer() after a while: step,
 								 * delay_ms; attempt: those made so far, 0 if
 								 * it is the condition that is asked again */
@@ -150,6 +151,16 @@ extern bool wf_machine_next(WfMachine *machine, WfAction *action);
  */
 extern void wf_machine_step_ended(WfMachine *machine, int32 step,
 								  WfStepStatus status, int sqlstate);
+
+/*
+ * wf_machine_join_failed
+ *		Event, instead of wf_machine_step_ended(): the attempt of a step that
+ *		joins came to nothing since its branch could not be begun there (R8,
+ *		R95).  If it was the last one, the step fails and the package with it,
+ *		whatever fail_on_first_error says (R9).
+ */
+extern void wf_machine_join_failed(WfMachine *machine, int32 step,
+								   int sqlstate);
 
 /*
  * wf_machine_condition

@@ -217,6 +217,17 @@ wf_join_leave(WfMachine *machine, int32 step)
 	transaction->executing--;
 }
 
+/* A step that was let in did not get in: its connection is not enlisted. */
+void
+wf_join_undo(WfMachine *machine, int32 step)
+{
+	ConnectionState *connection = step_connection(machine, step);
+
+	wf_join_leave(machine, step);
+	if (connection != NULL)
+		connection->enlisted = 0;
+}
+
 /*
  * wf_join_refuse
  *		End a step, in progress, that cannot enter.  Who wanted to join fails

@@ -291,6 +291,7 @@ extern Entry wf_join_judge(const WfMachine *machine, int32 step);
 extern void wf_join_enter(WfMachine *machine, int32 step);
 extern int32 wf_join_begin_condition(WfMachine *machine, int32 step);
 extern void wf_join_leave(WfMachine *machine, int32 step);
+extern void wf_join_undo(WfMachine *machine, int32 step);
 extern void wf_join_refuse(WfMachine *machine, int32 step, Entry entry);
 extern void wf_join_queue(WfMachine *machine, int32 step);
 extern bool wf_join_wake(WfMachine *machine);

@@ -61,6 +61,31 @@ const TransactionCase transaction_cases[] = {
 	{"t a:jA b:B<a c<a"},
 	"a+ b+ c+ =+",
 	"a/1 | b c | | rollback1 | end succeeded [b c]"},
+	{"R8, R9: a join that fails there fails the package",
+	{"tc a:jA b:jC c<b* d:jE"},
+	"b& d+ a+ =+",
+	"a/1 b/1 d/1 | | | rollback1 | c=package failed end failed error "
+	"b failed 1 []"},
+	{"R1: also if it would have begun the transaction",
+	{"tc a:jA b<a*"},
+	"a& =+",
+	"a/1 | rollback1 | b=package failed end failed error a failed 1 "
+	"[]"},
+	{"R9: in a package that inherits, too",
+	{"tc x:jp1 b<x!", "t a:jA c<a*"},
+	"xa& b+ =+",
+	"x()/1 xa/1 | xc=package failed x:end failed error a failed 1 b "
+	"| commit1 | end succeeded error x failed 1 [b]"},
+	{"R9: after the last attempt",
+	{"tc a:jr2A b<a*"},
+	"a& a@ a& =+",
+	"a/1 | a@ | a2/1 | rollback1 | b=package failed end failed error "
+	"a failed 1 []"},
+	{"R9: the connection is not enlisted",
+	{"tc x:jp1", "t a:jA b:f*A"},
+	"xa& xb+ =+",
+	"x()/1 xa/1 | xb | x:end failed error a failed 1 commit1 | end "
+	"succeeded error x failed 1 [xb]"},
 	{"R10: enlisted until the transaction ends, not the step",
 	{"t a:jA b:jC<a c:A<b"},
 	"a+ b+ c+ =+",

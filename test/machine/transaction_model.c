@@ -568,6 +568,28 @@ group_model_ended(GroupModel *model, int run, int number, WfStepStatus status,
 	model_settle(model, run);
 }
 
+/* R9. */
+void
+group_model_join_failed(GroupModel *model, int run, int number, int sqlstate)
+{
+	ModelStep  *step = &model->runs[run].steps[number];
+	int			connection = model_plan_step(model, run, number)->connection;
+
+	if (step->doing != DOING_WORK)
+		return;
+	if (retries(model, run, number, sqlstate))
+	{
+		step->doing = DOING_RETRY_SET_TIMER;
+		return;
+	}
+	vacate(model, run, number);
+	if (connection >= 0)
+		model->runs[run].enlisted[connection] = 0;
+	model_finish(model, run, number, WF_STEP_FAILED);
+	model_package_fails(model, run, number);
+	model_settle(model, run);
+}
+
 void
 group_model_condition(GroupModel *model, int run, int number,
 					  WfCondition answer, int sqlstate)

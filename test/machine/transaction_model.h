@@ -106,6 +106,8 @@ extern void group_model_init(GroupModel *model, const Group *group);
 extern void group_model_start(GroupModel *model, int run);
 extern void group_model_ended(GroupModel *model, int run, int step,
 							  WfStepStatus status, int sqlstate);
+extern void group_model_join_failed(GroupModel *model, int run, int step,
+									int sqlstate);
 extern void group_model_condition(GroupModel *model, int run, int step,
 								  WfCondition answer, int sqlstate);
 extern void group_model_timer(GroupModel *model, int run, int step);

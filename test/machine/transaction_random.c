@@ -25,6 +25,7 @@ typedef enum OpType
 	OP_START,					/* the child run of a step */
 	OP_REPORT,					/* the end of that, to its parent */
 	OP_ENDED,
+	OP_JOIN_FAILED,
 	OP_CONDITION,
 	OP_TIMER,
 	OP_TRANSACTION_ENDED,
@@ -105,8 +106,8 @@ random_taste(Taste *taste)
 	taste->commit_failure = random_below(3) * 15;
 	taste->event = random_below(3) * 25;
 	taste->lost_permille = random_below(4) == 0 ? 20 : 0;
-	taste->stop_permille = random_below(4) == 0 ? 10 : 0;
-	taste->pause_permille = random_below(4) == 0 ? 20 : 0;
+	taste->stop_permille = random_below(4) == 0 ? 30 : 0;
+	taste->pause_permille = random_below(4) == 0 ? 40 : 0;
 }
 
 static int
@@ -246,6 +247,9 @@ op_event(const Op *op)
 			wf_machine_step_ended(machine, op->step, op->outcome,
 								  op->sqlstate);
 			break;
+		case OP_JOIN_FAILED:
+			wf_machine_join_failed(machine, op->step, op->sqlstate);
+			break;
 		case OP_CONDITION:
 			wf_machine_condition(machine, op->step, op->outcome,
 								 op->sqlstate);
@@ -290,6 +294,9 @@ model_event(const Op *op)
 		case OP_REPORT:
 			group_model_ended(model, op->run, op->step, op->outcome,
 							  op->sqlstate);
+			break;
+		case OP_JOIN_FAILED:
+			group_model_join_failed(model, op->run, op->step, op->sqlstate);
 			break;
 		case OP_CONDITION:
 			group_model_condition(model, op->run, op->step, op->outcome,
@@ -411,6 +418,16 @@ end_work(int run, int step, WfStepStatus outcome)
 	do_op();
 }
 
+/* A session could not begin the transaction. */
+static void
+fail_join(int run, int step)
+{
+	Op		   *op = new_op(OP_JOIN_FAILED, run, step);
+
+	op->sqlstate = random_sqlstate();
+	do_op();
+}
+
 /* A child run is started, or cannot be, or has ended; false if not now. */
 static bool
 child_event(int run, int step)
@@ -478,7 +495,11 @@ step_event(int run, int step)
 			if (group_plan(&trial.group, run)->steps[step].kind ==
 				WF_KIND_PACKAGE)
 				return child_event(run, step);
-			end_work(run, step, random_outcome(run));
+			if (group_plan(&trial.group, run)->steps[step].joins &&
+				random_percent(trial.taste.failure / 6))
+				fail_join(run, step);
+			else
+				end_work(run, step, random_outcome(run));
 			return true;
 		case DOING_CONDITION_ASKED:
 			answer_condition(run, step);
@@ -762,7 +783,7 @@ static void
 print_op(const Op *op)
 {
 	static const char *const ops[] = {"next", "start", "report", "ended",
-		"condition", "timer", "transaction ended", "lost", "stop", "fail",
+		"join failed", "condition", "timer", "transaction ended", "lost", "stop", "fail",
 	"pause", "resume"};
 	static const char *const names[] = {"execute", "child", "condition",
 	"timer", "record", "cancel", "commit", "rollback", "end"};
