@@ -428,6 +428,14 @@ transaction_allows_retry(const WfMachine *machine, int32 step, int32 sqlstate)
 		SQLSTATE_CLASS(sqlstate) != CLASS_TRANSACTION_ROLLBACK;
 }
 
+/* An attempt has failed; another one follows. */
+static void
+await_retry(WfMachine *machine, int32 step)
+{
+	wf_join_retry(machine, step, true);
+	wf_step_await(machine, step, WAIT_SET_TIMER, &machine->timers);
+}
+
 /* Is a failed attempt followed by another one? */
 static bool
 may_retry(const WfMachine *machine, int32 step, int32 sqlstate)
@@ -584,7 +592,7 @@ wf_machine_step_ended(WfMachine *machine, int32 step, WfStepStatus status,
 
 	if (status == WF_STEP_FAILED && may_retry(machine, step, sqlstate))
 	{
-		wf_step_await(machine, step, WAIT_SET_TIMER, &machine->timers);
+		await_retry(machine, step);
 		return;
 	}
 	end_running(machine, step, status);
@@ -600,7 +608,7 @@ wf_machine_join_failed(WfMachine *machine, int32 step, int sqlstate)
 
 	if (may_retry(machine, step, sqlstate))
 	{
-		wf_step_await(machine, step, WAIT_SET_TIMER, &machine->timers);
+		await_retry(machine, step);
 		return;
 	}
 	wf_join_undo(machine, step);

@@ -231,6 +231,8 @@ next_retry(WfMachine *machine, WfAction *action)
 	machine->steps[step].wait = WAIT_NOTHING;
 	if (machine->plan->steps[step].kind == WF_KIND_PACKAGE)
 		entry = wf_join_judge(machine, step);
+	else
+		wf_join_retry(machine, step, false);
 	return try_attempt(machine, action, step, entry);
 }
 

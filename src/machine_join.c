@@ -51,7 +51,10 @@ wf_join_init(WfMachine *machine)
 	queue_init(&machine->committers);
 	wf_join_clear(machine);
 	if (machine->transaction != NULL)
+	{
 		machine->id = ++machine->transaction->nmachines;
+		machine->losses = machine->transaction->losses;
+	}
 }
 
 /* Forget who waits for a branch. */
@@ -142,6 +145,16 @@ wf_join_judge(const WfMachine *machine, int32 step)
 	return ENTRY_JOIN_LATER;
 }
 
+/* Is it this step that is in its branch? */
+static bool
+has_branch(const WfMachine *machine, int32 step)
+{
+	const WfBranch *branch =
+		&machine->transaction->branches[step_instance(machine, step)];
+
+	return branch->machine == machine->id && branch->step == step;
+}
+
 static void
 take_branch(WfMachine *machine, int32 step, bool named)
 {
@@ -208,13 +221,24 @@ wf_join_leave(WfMachine *machine, int32 step)
 	WfTransaction *transaction = machine->transaction;
 	WfBranch   *branch;
 
-	if (transaction == NULL)
+	if (transaction == NULL || !has_branch(machine, step))
 		return;
 	branch = &transaction->branches[step_instance(machine, step)];
-	if (branch->machine != machine->id || branch->step != step)
-		return;
 	branch->machine = 0;
+	branch->retrying = false;
 	transaction->executing--;
+}
+
+/*
+ * wf_join_retry
+ *		A step begins or ends to await a retry, and keeps its branch meanwhile.
+ */
+void
+wf_join_retry(WfMachine *machine, int32 step, bool awaits)
+{
+	if (machine->transaction != NULL && has_branch(machine, step))
+		machine->transaction->branches[step_instance(machine, step)].retrying =
+			awaits;
 }
 
 /* A step that was let in did not get in: its connection is not enlisted. */
@@ -426,24 +450,23 @@ wf_join_skip_joiners(WfMachine *machine, WfReason reason)
 }
 
 /*
- * A session of the transaction is gone.  Who awaits a retry in it, on whatever
- * instance, has failed for good: nothing executes in it any more (D25).
+ * A session of the transaction was lost.  Who awaited a retry in it, on
+ * whatever instance, had to leave his branch and has failed for good: nothing
+ * executes in it any more (D25).
  */
 static void
 end_lost_retries(WfMachine *machine)
 {
-	const WfTransaction *transaction = machine->transaction;
-	int			i;
+	int32		step;
 
-	for (i = 0; i < WF_MAX_BRANCHES; i++)
+	machine->losses = machine->transaction->losses;
+	for (step = 0; step < machine->plan->nsteps; step++)
 	{
-		int32		step = transaction->branches[i].step;
-
-		if (transaction->branches[i].machine != machine->id ||
-			!wf_machine_awaits_retry(machine, step))
-			continue;
-		wf_join_leave(machine, step);
-		wf_step_finish(machine, step, WF_STEP_FAILED);
+		if (wf_machine_awaits_retry(machine, step) &&
+			machine->steps[step].transaction != 0 &&
+			machine->plan->steps[step].kind != WF_KIND_PACKAGE &&
+			!has_branch(machine, step))
+			wf_step_finish(machine, step, WF_STEP_FAILED);
 	}
 	wf_machine_settle(machine);
 }
@@ -466,7 +489,7 @@ wf_join_catch_up(WfMachine *machine)
 		release_committers(machine);
 		wf_machine_settle(machine);
 	}
-	if (transaction->lost)
+	if (machine->losses != transaction->losses)
 		end_lost_retries(machine);
 }
 
@@ -583,11 +606,21 @@ wf_machine_transaction_lost(WfMachine *machine)
 {
 	WfTransaction *transaction = machine->transaction;
 	int32		step;
+	int			i;
 
 	Assert(!machine->inherits);
 	if (!wf_transaction_is_current(transaction) || transaction->ending)
 		return;
 
+	for (i = 0; i < WF_MAX_BRANCHES; i++)
+	{
+		if (!transaction->branches[i].retrying)
+			continue;
+		transaction->branches[i].machine = 0;
+		transaction->branches[i].retrying = false;
+		transaction->executing--;
+	}
+	transaction->losses++;
 	transaction->lost = true;
 	if (transaction->state != WF_TRANSACTION_ROLLING_BACK)
 		transaction->invalidates = true;

@@ -117,6 +117,7 @@ struct WfMachine
 													 * main_thread */
 	int32		nbranch_waiters;	/* steps in these */
 	int32		id;				/* among the machines of the transaction */
+	int32		losses;			/* of it, of which it is known */
 	int32		main_thread;	/* the running step with this flag, or
 								 * NO_STEP */
 	int32		nended;			/* length of the log */
@@ -291,6 +292,7 @@ extern Entry wf_join_judge(const WfMachine *machine, int32 step);
 extern void wf_join_enter(WfMachine *machine, int32 step);
 extern int32 wf_join_begin_condition(WfMachine *machine, int32 step);
 extern void wf_join_leave(WfMachine *machine, int32 step);
+extern void wf_join_retry(WfMachine *machine, int32 step, bool awaits);
 extern void wf_join_undo(WfMachine *machine, int32 step);
 extern void wf_join_refuse(WfMachine *machine, int32 step, Entry entry);
 extern void wf_join_queue(WfMachine *machine, int32 step);

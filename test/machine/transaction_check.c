@@ -214,8 +214,7 @@ catch_up(GroupModel *model, int run)
 			model_settle(model, run);
 		}
 	}
-	if (transaction->lost)
-		model_end_lost_retries(model, run);
+	model_end_lost_retries(model, run);
 }
 
 /*

@@ -620,7 +620,7 @@ const TransactionCase transaction_cases[] = {
 	{"D25: who awaits a retry in a child has failed",
 	{"tc x:jp1 b<x", "t a:jr2A b<a!"},
 	"xa- % =+ xb+ b+",
-	"x()/1 xa/1 | xa@ | xb rollback1 | | x:end succeeded error a "
+	"x()/1 xa/1 | xa@ | rollback1 xb | | x:end succeeded error a "
 	"failed 1 b | end failed invalid [xb b]"},
 	{"D25: a child's retry, too",
 	{"tc x:jp1", "t a:jr2A"},

@@ -670,31 +670,48 @@ group_model_transaction_ended(GroupModel *model, int run, bool committed,
 	model_settle(model, run);
 }
 
-/* D25: who awaits a retry in a transaction that is lost has failed. */
+static bool
+awaits_retry(const ModelStep *step)
+{
+	return step->doing == DOING_RETRY_SET_TIMER ||
+		step->doing == DOING_RETRY_TIMER || step->doing == DOING_RETRY_DUE;
+}
+
+/* D25: who awaited a retry in a transaction that was lost has failed. */
 void
 model_end_lost_retries(GroupModel *model, int run)
 {
 	int			i;
 
-	for (i = 0; i < GROUP_INSTANCES; i++)
+	for (i = 0; i < group_plan(model->group, run)->nsteps; i++)
 	{
-		const ModelOccupant *occupant =
-			&model_transaction(model, run)->occupants[i];
+		ModelStep  *step = &model->runs[run].steps[i];
 
-		if (occupant->step < 0 || occupant->run != run)
-			continue;
-		switch ((Doing) model->runs[run].steps[occupant->step].doing)
-		{
-			case DOING_RETRY_SET_TIMER:
-			case DOING_RETRY_TIMER:
-			case DOING_RETRY_DUE:
-				work_ends(model, run, occupant->step, WF_STEP_FAILED);
-				break;
-			default:
-				break;
-		}
+		if (step->lost && awaits_retry(step))
+			work_ends(model, run, i, WF_STEP_FAILED);
 	}
 	model_settle(model, run);
+}
+
+/* Nobody awaits a retry in a transaction that is lost. */
+static void
+lose_retries(GroupModel *model, ModelTransaction *transaction)
+{
+	int			i;
+
+	for (i = 0; i < GROUP_INSTANCES; i++)
+	{
+		ModelOccupant *occupant = &transaction->occupants[i];
+		ModelStep  *step;
+
+		if (occupant->step < 0)
+			continue;
+		step = &model->runs[occupant->run].steps[occupant->step];
+		if (!awaits_retry(step))
+			continue;
+		step->lost = true;
+		occupant->step = -1;
+	}
 }
 
 void
@@ -706,6 +723,7 @@ group_model_lost(GroupModel *model, int run)
 	if (transaction->ending || transaction->state == MODEL_NONE ||
 		transaction->state == MODEL_INVALID)
 		return;
+	lose_retries(model, transaction);
 	transaction->lost = true;
 	if (transaction->state != MODEL_ROLLBACK)
 		transaction->invalidates = true;
@@ -748,8 +766,7 @@ interrupt(GroupModel *model, int run)
 	{
 		ModelStep  *step = &state->steps[i];
 
-		if (step->doing == DOING_RETRY_SET_TIMER ||
-			step->doing == DOING_RETRY_TIMER || step->doing == DOING_RETRY_DUE)
+		if (awaits_retry(step))
 			work_ends(model, run, i, WF_STEP_FAILED);
 		step->cancel_due = step->doing == DOING_WORK ||
 			step->doing == DOING_CONDITION_ASKED;

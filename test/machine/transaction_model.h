@@ -37,6 +37,8 @@ typedef struct ModelStep
 	bool		record_due;
 	bool		cancel_due;
 	bool		ended_by_stop;
+	bool		lost;			/* and the transaction in which it awaits its
+								 * retry */
 	int			sqlstate;
 	int			attempts;
 	int			transaction;
