@@ -57,18 +57,30 @@ wf_join_init(WfMachine *machine)
 	}
 }
 
+static void
+branch_queue_init(BranchQueue *queue)
+{
+	queue_init(&queue->waiters);
+	queue->next = NO_STEP;
+}
+
+/* The queues of the connections, numbered through. */
+static BranchQueue *
+connection_queue(WfMachine *machine, int i)
+{
+	return &machine_connections(machine)[i / 2].enlisted_waiters[i % 2];
+}
+
 /* Forget who waits for a branch. */
 void
 wf_join_clear(WfMachine *machine)
 {
-	BranchQueue *queue = &machine->branches[0][0][0];
-	size_t		i;
+	int			i;
 
-	for (i = 0; i < sizeof(machine->branches) / sizeof(BranchQueue); i++)
-	{
-		queue_init(&queue[i].waiters);
-		queue[i].next = NO_STEP;
-	}
+	for (i = 0; i < WF_MAX_BRANCHES * 2; i++)
+		branch_queue_init(&machine->branches[i / 2][i % 2]);
+	for (i = 0; i < machine->plan->nconnections * 2; i++)
+		branch_queue_init(connection_queue(machine, i));
 	machine->nbranch_waiters = 0;
 }
 
@@ -280,19 +292,27 @@ wf_join_queue(WfMachine *machine, int32 step)
 }
 
 /*
- * Need the first of a queue not wait any longer: is its branch free, or has it
- * nothing to do with the transaction any more (R12)?
+ * Let the first step of a queue compete again, if its branch is free or if it
+ * has nothing to do with the transaction any more (R12).  True if there was
+ * one.
  */
 static bool
-can_wake(const WfMachine *machine, int32 instance, const BranchQueue *queue)
+wake_first(WfMachine *machine, BranchQueue *queue)
 {
 	const WfTransaction *transaction = machine->transaction;
+	int32		step = queue->waiters.first;
 
-	if (queue->waiters.first == NO_STEP || queue->next != NO_STEP)
+	if (step == NO_STEP || queue->next != NO_STEP)
 		return false;
-	if (!is_closing(transaction) && transaction->branches[instance].machine == 0)
-		return true;
-	return wf_join_judge(machine, queue->waiters.first) == ENTRY_FREE;
+	if ((is_closing(transaction) ||
+		 transaction->branches[step_instance(machine, step)].machine != 0) &&
+		wf_join_judge(machine, step) != ENTRY_FREE)
+		return false;
+	queue->next = queue_pop(machine, &queue->waiters);
+	machine->nbranch_waiters--;
+	machine->steps[step].wait = WAIT_NOTHING;
+	wf_ready_push(machine, step);
+	return true;
 }
 
 /*
@@ -307,18 +327,12 @@ wf_join_wake(WfMachine *machine)
 	bool		woken = false;
 	int			i;
 
-	for (i = 0; i < WF_MAX_BRANCHES * 4 && machine->nbranch_waiters > 0; i++)
-	{
-		BranchQueue *queue = &machine->branches[i / 4][i / 2 % 2][i % 2];
-
-		if (!can_wake(machine, i / 4, queue))
-			continue;
-		queue->next = queue_pop(machine, &queue->waiters);
-		machine->nbranch_waiters--;
-		machine->steps[queue->next].wait = WAIT_NOTHING;
-		wf_ready_push(machine, queue->next);
-		woken = true;
-	}
+	if (machine->nbranch_waiters == 0)
+		return false;
+	for (i = 0; i < WF_MAX_BRANCHES * 2; i++)
+		woken |= wake_first(machine, &machine->branches[i / 2][i % 2]);
+	for (i = 0; i < machine->plan->nconnections * 2; i++)
+		woken |= wake_first(machine, connection_queue(machine, i));
 	return woken;
 }
 

@@ -375,6 +375,11 @@ const TransactionCase transaction_cases[] = {
 	{"tc a:j b:jm c:j d:m<e e"},
 	"e+ a+ c+ d+ b+ =+",
 	"a/1 e | d | c/1 | | b/1 | commit1 | end succeeded [e a c d b]"},
+	{"nobody waits behind one whose connection is enlisted again",
+	{"t1 h:jA g:jB<h r:jb<g a:A<r! e:B<r! f:jbA<r!"},
+	"h+ g+ r- =+ f- e+ =+ a+",
+	"h/1 | g/1 | r/1 | rollback1 | f/2 | rollback2 e | | a | end "
+	"succeeded error r failed 2 [e a]"},
 	{"the end of the transaction frees who was enlisted",
 	{"tc a:jA b:b<a c:A<b! d:jB<b!"},
 	"a+ b- =+ d+ c+ =+",
