@@ -981,6 +981,7 @@ main(int argc, char **argv)
 	test_random(seed, packages);
 	test_transactions(seed, groups);
 	test_sizes();
+	test_transaction_sizes();
 	printf("1..%d\n", test_count);
 	return test_failures > 0;
 }
