@@ -188,7 +188,8 @@ extern void wf_machine_transaction_ended(WfMachine *machine, bool committed,
  * wf_machine_transaction_lost
  *		Event, for the owner's machine: a session of the transaction is gone,
  *		and its work with it (D25).  The step that executed there ends by
- *		itself.  Not while the transaction is being ended: that answers.
+ *		itself; who awaits a retry in the transaction has failed.  Not while
+ *		the transaction is being ended: that answers.
  */
 extern void wf_machine_transaction_lost(WfMachine *machine);
 
