@@ -17,7 +17,7 @@
 
 #include "transaction_model.h"
 
-#define MAX_OPS			4000
+#define MAX_OPS			10000
 
 typedef enum OpType
 {
