@@ -428,6 +428,14 @@ transaction_allows_retry(const WfMachine *machine, int32 step, int32 sqlstate)
 		SQLSTATE_CLASS(sqlstate) != CLASS_TRANSACTION_ROLLBACK;
 }
 
+/* An attempt has failed; another one follows. */
+static void
+await_retry(WfMachine *machine, int32 step)
+{
+	wf_join_retry(machine, step, true);
+	wf_step_await(machine, step, WAIT_SET_TIMER, &machine->timers);
+}
+
 /* See machine.h. */
 bool
 wf_step_may_retry(const WfPlanStep *step, int32 attempt, int sqlstate)
@@ -566,6 +574,15 @@ wf_machine_init(void *memory, const WfPlan *plan, WfTransaction *transaction,
  * Events.
  */
 
+/* The driver works at an attempt of this step. */
+static bool
+is_executing(const WfMachine *machine, int32 step)
+{
+	Assert(step >= 0 && step < machine->plan->nsteps);
+	return machine->steps[step].status == WF_STEP_RUNNING &&
+		machine->steps[step].wait == WAIT_NOTHING;
+}
+
 /*
  * An end that was reported before changes nothing, so a driver that cannot
  * tell may report it again, as long as the next attempt has not begun.
@@ -574,16 +591,14 @@ void
 wf_machine_step_ended(WfMachine *machine, int32 step, WfStepStatus status,
 					  int sqlstate)
 {
-	Assert(step >= 0 && step < machine->plan->nsteps);
 	Assert(status == WF_STEP_SUCCEEDED || status == WF_STEP_FAILED ||
 		   status == WF_STEP_CANCELLED);
-	if (machine->steps[step].status != WF_STEP_RUNNING ||
-		machine->steps[step].wait != WAIT_NOTHING)
+	if (!is_executing(machine, step))
 		return;
 
 	if (status == WF_STEP_FAILED && may_retry(machine, step, sqlstate))
 	{
-		wf_step_await(machine, step, WAIT_SET_TIMER, &machine->timers);
+		await_retry(machine, step);
 		return;
 	}
 	end_running(machine, step, status);
@@ -596,15 +611,17 @@ wf_machine_not_begun(WfMachine *machine, int32 step)
 {
 	StepState  *state = &machine->steps[step];
 
-	Assert(step >= 0 && step < machine->plan->nsteps);
-	if (state->status != WF_STEP_RUNNING || state->wait != WAIT_NOTHING)
+	if (!is_executing(machine, step))
 		return;
 
 	state->attempt--;
 	if (state->attempt > 0 && machine->interrupted)
 		end_running(machine, step, WF_STEP_FAILED);
 	else if (state->attempt > 0)
+	{
+		wf_join_retry(machine, step, true);
 		wf_step_await(machine, step, WAIT_ATTEMPT, &machine->retries);
+	}
 	else
 	{
 		wf_join_leave(machine, step);
@@ -616,6 +633,24 @@ wf_machine_not_begun(WfMachine *machine, int32 step)
 		if (!machine->halted)
 			wf_ready_push(machine, step);
 	}
+	wf_machine_settle(machine);
+}
+
+/* See machine.h. */
+void
+wf_machine_join_failed(WfMachine *machine, int32 step, int sqlstate)
+{
+	if (!is_executing(machine, step))
+		return;
+
+	if (may_retry(machine, step, sqlstate))
+	{
+		await_retry(machine, step);
+		return;
+	}
+	wf_join_undo(machine, step);
+	wf_step_finish(machine, step, WF_STEP_FAILED);
+	wf_package_fail(machine, step);
 	wf_machine_settle(machine);
 }
 
@@ -637,6 +672,7 @@ wf_machine_condition(WfMachine *machine, int32 step, WfCondition answer,
 
 	machine->evaluating--;
 	state->wait = WAIT_NOTHING;
+	wf_join_leave(machine, step);
 	if (answer == WF_CONDITION_FALSE)
 		end_step(machine, step, WF_STEP_SKIPPED, WF_REASON_CONDITION);
 	else if (answer == WF_CONDITION_ERROR && !machine->interrupted)

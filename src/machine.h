@@ -45,7 +45,8 @@ typedef enum WfActionType
 								 * inherits */
 	WF_ACT_CONDITION,			/* evaluate a step's condition, and answer by
 								 * wf_machine_condition(): step; transaction:
-								 * in whose branch, if it has one */
+								 * in whose branch, if it has one; nothing
+								 * else happens there until the answer */
 	WF_ACT_TIMER,				/* call wf_machine_timer() after a while: step,
 								 * delay_ms; attempt: those made so far, 0 if
 								 * it is the condition that is asked again */
@@ -161,6 +162,16 @@ extern void wf_machine_step_ended(WfMachine *machine, int32 step,
 extern void wf_machine_not_begun(WfMachine *machine, int32 step);
 
 /*
+ * wf_machine_join_failed
+ *		Event, instead of wf_machine_step_ended(): the attempt of a step that
+ *		joins came to nothing since its branch could not be begun there (R8,
+ *		R95).  If it was the last one, the step fails and the package with it,
+ *		whatever fail_on_first_error says (R9).
+ */
+extern void wf_machine_join_failed(WfMachine *machine, int32 step,
+								   int sqlstate);
+
+/*
  * wf_machine_condition
  *		Event: the evaluation that WF_ACT_CONDITION asked for has ended; with
  *		WF_CONDITION_ERROR, the SQLSTATE.
@@ -186,7 +197,8 @@ extern void wf_machine_transaction_ended(WfMachine *machine, bool committed,
  * wf_machine_transaction_lost
  *		Event, for the owner's machine: a session of the transaction is gone,
  *		and its work with it (D25).  The step that executed there ends by
- *		itself.  Not while the transaction is being ended: that answers.
+ *		itself; who awaits a retry in the transaction has failed.  Not while
+ *		the transaction is being ended: that answers.
  */
 extern void wf_machine_transaction_lost(WfMachine *machine);
 

@@ -231,6 +231,8 @@ next_retry(WfMachine *machine, WfAction *action)
 	machine->steps[step].wait = WAIT_NOTHING;
 	if (machine->plan->steps[step].kind == WF_KIND_PACKAGE)
 		entry = wf_join_judge(machine, step);
+	else
+		wf_join_retry(machine, step, false);
 	return try_attempt(machine, action, step, entry);
 }
 
@@ -281,10 +283,7 @@ next_condition(WfMachine *machine, WfAction *action)
 		machine->steps[step].wait = WAIT_ANSWER;
 		machine->evaluating++;
 		set_action(machine, action, WF_ACT_CONDITION, step);
-		if (machine->transaction != NULL &&
-			machine->plan->steps[step].joins &&
-			wf_transaction_is_current(machine->transaction))
-			action->transaction = machine->transaction->number;
+		action->transaction = wf_join_begin_condition(machine, step);
 		return true;
 	}
 	return false;

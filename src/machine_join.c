@@ -51,21 +51,36 @@ wf_join_init(WfMachine *machine)
 	queue_init(&machine->committers);
 	wf_join_clear(machine);
 	if (machine->transaction != NULL)
+	{
 		machine->id = ++machine->transaction->nmachines;
+		machine->losses = machine->transaction->losses;
+	}
+}
+
+static void
+branch_queue_init(BranchQueue *queue)
+{
+	queue_init(&queue->waiters);
+	queue->next = NO_STEP;
+}
+
+/* The queues of the connections, numbered through. */
+static BranchQueue *
+connection_queue(WfMachine *machine, int i)
+{
+	return &machine_connections(machine)[i / 2].enlisted_waiters[i % 2];
 }
 
 /* Forget who waits for a branch. */
 void
 wf_join_clear(WfMachine *machine)
 {
-	BranchQueue *queue = &machine->branches[0][0][0];
-	size_t		i;
+	int			i;
 
-	for (i = 0; i < sizeof(machine->branches) / sizeof(BranchQueue); i++)
-	{
-		queue_init(&queue[i].waiters);
-		queue[i].next = NO_STEP;
-	}
+	for (i = 0; i < WF_MAX_BRANCHES * 2; i++)
+		branch_queue_init(&machine->branches[i / 2][i % 2]);
+	for (i = 0; i < machine->plan->nconnections * 2; i++)
+		branch_queue_init(connection_queue(machine, i));
 	machine->nbranch_waiters = 0;
 }
 
@@ -142,6 +157,29 @@ wf_join_judge(const WfMachine *machine, int32 step)
 	return ENTRY_JOIN_LATER;
 }
 
+/* Is it this step that is in its branch? */
+static bool
+has_branch(const WfMachine *machine, int32 step)
+{
+	const WfBranch *branch =
+		&machine->transaction->branches[step_instance(machine, step)];
+
+	return branch->machine == machine->id && branch->step == step;
+}
+
+static void
+take_branch(WfMachine *machine, int32 step, bool named)
+{
+	WfTransaction *transaction = machine->transaction;
+	WfBranch   *branch = &transaction->branches[step_instance(machine, step)];
+
+	Assert(branch->machine == 0);
+	branch->machine = machine->id;
+	branch->step = step;
+	branch->named = named;
+	transaction->executing++;
+}
+
 /*
  * wf_join_enter
  *		A step that was judged ENTRY_INSIDE starts.  If there is no
@@ -153,7 +191,6 @@ wf_join_enter(WfMachine *machine, int32 step)
 {
 	WfTransaction *transaction = machine->transaction;
 	ConnectionState *connection = step_connection(machine, step);
-	WfBranch   *branch = &transaction->branches[step_instance(machine, step)];
 
 	if (transaction->state == WF_TRANSACTION_NONE)
 	{
@@ -164,29 +201,67 @@ wf_join_enter(WfMachine *machine, int32 step)
 	if (machine->plan->steps[step].kind == WF_KIND_PACKAGE)
 		return;
 
-	Assert(branch->machine == 0);
-	branch->machine = machine->id;
-	branch->step = step;
-	branch->named = (connection != NULL);
-	transaction->executing++;
+	take_branch(machine, step, connection != NULL);
 	if (connection != NULL)
 		connection->enlisted = transaction->number;
 }
 
-/* A step has ended; if it executed in a branch, that is free now. */
+/*
+ * wf_join_begin_condition
+ *		The condition of a step is asked.  If it is to see the transaction, it
+ *		has its branch until it is answered: others wait as for an unnamed
+ *		step.  Returns the number of the transaction, or 0.
+ */
+int32
+wf_join_begin_condition(WfMachine *machine, int32 step)
+{
+	if (machine->transaction == NULL || !machine->plan->steps[step].joins ||
+		!wf_transaction_is_current(machine->transaction))
+		return 0;
+	take_branch(machine, step, false);
+	return machine->transaction->number;
+}
+
+/*
+ * wf_join_leave
+ *		A step has ended, or its condition is answered; if it was in a branch,
+ *		that is free now.
+ */
 void
 wf_join_leave(WfMachine *machine, int32 step)
 {
 	WfTransaction *transaction = machine->transaction;
 	WfBranch   *branch;
 
-	if (transaction == NULL)
+	if (transaction == NULL || !has_branch(machine, step))
 		return;
 	branch = &transaction->branches[step_instance(machine, step)];
-	if (branch->machine != machine->id || branch->step != step)
-		return;
 	branch->machine = 0;
+	branch->retrying = false;
 	transaction->executing--;
+}
+
+/*
+ * wf_join_retry
+ *		A step begins or ends to await a retry, and keeps its branch meanwhile.
+ */
+void
+wf_join_retry(WfMachine *machine, int32 step, bool awaits)
+{
+	if (machine->transaction != NULL && has_branch(machine, step))
+		machine->transaction->branches[step_instance(machine, step)].retrying =
+			awaits;
+}
+
+/* A step that was let in did not get in: its connection is not enlisted. */
+void
+wf_join_undo(WfMachine *machine, int32 step)
+{
+	ConnectionState *connection = step_connection(machine, step);
+
+	wf_join_leave(machine, step);
+	if (connection != NULL)
+		connection->enlisted = 0;
 }
 
 /*
@@ -217,19 +292,27 @@ wf_join_queue(WfMachine *machine, int32 step)
 }
 
 /*
- * Need the first of a queue not wait any longer: is its branch free, or has it
- * nothing to do with the transaction any more (R12)?
+ * Let the first step of a queue compete again, if its branch is free or if it
+ * has nothing to do with the transaction any more (R12).  True if there was
+ * one.
  */
 static bool
-can_wake(const WfMachine *machine, int32 instance, const BranchQueue *queue)
+wake_first(WfMachine *machine, BranchQueue *queue)
 {
 	const WfTransaction *transaction = machine->transaction;
+	int32		step = queue->waiters.first;
 
-	if (queue->waiters.first == NO_STEP || queue->next != NO_STEP)
+	if (step == NO_STEP || queue->next != NO_STEP)
 		return false;
-	if (!is_closing(transaction) && transaction->branches[instance].machine == 0)
-		return true;
-	return wf_join_judge(machine, queue->waiters.first) == ENTRY_FREE;
+	if ((is_closing(transaction) ||
+		 transaction->branches[step_instance(machine, step)].machine != 0) &&
+		wf_join_judge(machine, step) != ENTRY_FREE)
+		return false;
+	queue->next = queue_pop(machine, &queue->waiters);
+	machine->nbranch_waiters--;
+	machine->steps[step].wait = WAIT_NOTHING;
+	wf_ready_push(machine, step);
+	return true;
 }
 
 /*
@@ -244,18 +327,12 @@ wf_join_wake(WfMachine *machine)
 	bool		woken = false;
 	int			i;
 
-	for (i = 0; i < WF_MAX_BRANCHES * 4 && machine->nbranch_waiters > 0; i++)
-	{
-		BranchQueue *queue = &machine->branches[i / 4][i / 2 % 2][i % 2];
-
-		if (!can_wake(machine, i / 4, queue))
-			continue;
-		queue->next = queue_pop(machine, &queue->waiters);
-		machine->nbranch_waiters--;
-		machine->steps[queue->next].wait = WAIT_NOTHING;
-		wf_ready_push(machine, queue->next);
-		woken = true;
-	}
+	if (machine->nbranch_waiters == 0)
+		return false;
+	for (i = 0; i < WF_MAX_BRANCHES * 2; i++)
+		woken |= wake_first(machine, &machine->branches[i / 2][i % 2]);
+	for (i = 0; i < machine->plan->nconnections * 2; i++)
+		woken |= wake_first(machine, connection_queue(machine, i));
 	return woken;
 }
 
@@ -387,24 +464,23 @@ wf_join_skip_joiners(WfMachine *machine, WfReason reason)
 }
 
 /*
- * A session of the transaction is gone.  Who awaits a retry in it, on whatever
- * instance, has failed for good: nothing executes in it any more (D25).
+ * A session of the transaction was lost.  Who awaited a retry in it, on
+ * whatever instance, had to leave his branch and has failed for good: nothing
+ * executes in it any more (D25).
  */
 static void
 end_lost_retries(WfMachine *machine)
 {
-	const WfTransaction *transaction = machine->transaction;
-	int			i;
+	int32		step;
 
-	for (i = 0; i < WF_MAX_BRANCHES; i++)
+	machine->losses = machine->transaction->losses;
+	for (step = 0; step < machine->plan->nsteps; step++)
 	{
-		int32		step = transaction->branches[i].step;
-
-		if (transaction->branches[i].machine != machine->id ||
-			!wf_machine_awaits_retry(machine, step))
-			continue;
-		wf_join_leave(machine, step);
-		wf_step_finish(machine, step, WF_STEP_FAILED);
+		if (wf_machine_awaits_retry(machine, step) &&
+			machine->steps[step].transaction != 0 &&
+			machine->plan->steps[step].kind != WF_KIND_PACKAGE &&
+			!has_branch(machine, step))
+			wf_step_finish(machine, step, WF_STEP_FAILED);
 	}
 	wf_machine_settle(machine);
 }
@@ -427,7 +503,7 @@ wf_join_catch_up(WfMachine *machine)
 		release_committers(machine);
 		wf_machine_settle(machine);
 	}
-	if (transaction->lost)
+	if (machine->losses != transaction->losses)
 		end_lost_retries(machine);
 }
 
@@ -544,11 +620,21 @@ wf_machine_transaction_lost(WfMachine *machine)
 {
 	WfTransaction *transaction = machine->transaction;
 	int32		step;
+	int			i;
 
 	Assert(!machine->inherits);
 	if (!wf_transaction_is_current(transaction) || transaction->ending)
 		return;
 
+	for (i = 0; i < WF_MAX_BRANCHES; i++)
+	{
+		if (!transaction->branches[i].retrying)
+			continue;
+		transaction->branches[i].machine = 0;
+		transaction->branches[i].retrying = false;
+		transaction->executing--;
+	}
+	transaction->losses++;
 	transaction->lost = true;
 	if (transaction->state != WF_TRANSACTION_ROLLING_BACK)
 		transaction->invalidates = true;

@@ -56,6 +56,18 @@ typedef struct Queue
 } Queue;
 
 /*
+ * Steps that met their branch in use, and the first of them once it is free,
+ * until it comes out of its heap again.  A branch has two of these for steps
+ * that join, and a connection two for steps that are in the transaction only
+ * as long as the connection is: by main_thread, again.
+ */
+typedef struct BranchQueue
+{
+	Queue		waiters;
+	int32		next;			/* or NO_STEP */
+} BranchQueue;
+
+/*
  * Whoever waits for a connection is in one of two queues, by its main_thread:
  * those that wait for the main thread as well must not stand in the way of
  * those that do not.
@@ -66,20 +78,8 @@ typedef struct ConnectionState
 	int32		enlisted;		/* number of the transaction that it is
 								 * enlisted in, if that is current (R10) */
 	Queue		waiters[2];		/* steps that met it in use, in that order */
+	BranchQueue enlisted_waiters[2];
 } ConnectionState;
-
-/*
- * Steps that met their branch in use, and the first of them once it is free,
- * until it comes out of its heap again.  A branch has four of these: those
- * that wait for the main thread as well must not stand in the way of those
- * that do not, nor those that join in the way of those that are in the
- * transaction only as long as their connection is.
- */
-typedef struct BranchQueue
-{
-	Queue		waiters;
-	int32		next;			/* or NO_STEP */
-} BranchQueue;
 
 /* A part of the array of heaps. */
 typedef struct Heap
@@ -113,10 +113,10 @@ struct WfMachine
 									 * transaction */
 	Queue		joiners;		/* running, wait to join */
 	Queue		committers;		/* running, wait for a commit */
-	BranchQueue branches[WF_MAX_BRANCHES][2][2];	/* by joins and by
-													 * main_thread */
+	BranchQueue branches[WF_MAX_BRANCHES][2];
 	int32		nbranch_waiters;	/* steps in these */
 	int32		id;				/* among the machines of the transaction */
+	int32		losses;			/* of it, of which it is known */
 	int32		main_thread;	/* the running step with this flag, or
 								 * NO_STEP */
 	int32		nended;			/* length of the log */
@@ -197,9 +197,12 @@ static inline BranchQueue *
 step_branch_queue(WfMachine *machine, int32 step)
 {
 	const WfPlanStep *plan_step = &machine->plan->steps[step];
+	ConnectionState *connection = step_connection(machine, step);
 
+	if (!plan_step->joins && connection != NULL)
+		return &connection->enlisted_waiters[plan_step->main_thread];
 	return &machine->branches[step_instance(machine, step)]
-		[plan_step->joins][plan_step->main_thread];
+		[plan_step->main_thread];
 }
 
 static inline void
@@ -289,7 +292,10 @@ extern void wf_join_init(WfMachine *machine);
 extern void wf_join_clear(WfMachine *machine);
 extern Entry wf_join_judge(const WfMachine *machine, int32 step);
 extern void wf_join_enter(WfMachine *machine, int32 step);
+extern int32 wf_join_begin_condition(WfMachine *machine, int32 step);
 extern void wf_join_leave(WfMachine *machine, int32 step);
+extern void wf_join_retry(WfMachine *machine, int32 step, bool awaits);
+extern void wf_join_undo(WfMachine *machine, int32 step);
 extern void wf_join_refuse(WfMachine *machine, int32 step, Entry entry);
 extern void wf_join_queue(WfMachine *machine, int32 step);
 extern bool wf_join_wake(WfMachine *machine);

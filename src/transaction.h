@@ -45,6 +45,7 @@ typedef struct WfBranch
 	int32		machine;		/* whose step executes in it; 0: nobody */
 	int32		step;
 	bool		named;			/* on a named connection */
+	bool		retrying;		/* it awaits a retry, and will want it again */
 } WfBranch;
 
 typedef struct WfTransaction
@@ -52,6 +53,7 @@ typedef struct WfTransaction
 	int32		number;			/* of the current one, or the last: 1, 2, ... */
 	int32		nmachines;		/* that have been made to share it */
 	int32		executing;		/* branches in which a step executes */
+	int32		losses;			/* how often a session was lost */
 	char		state;			/* a WfTransactionState */
 	char		isolation;		/* a WfIsolation, the owner's (R5) */
 	bool		ending;			/* the driver is at it */

@@ -5,9 +5,11 @@
  *
  *		machine_test [--seed N] [--packages N]
  *
- * Three parts, in TAP format:
+ * In TAP format:
  *
- * Cases: small packages with the actions that are expected.
+ * Cases: small packages with the actions that are expected; those of package
+ * transactions are in transaction_list.c and transaction_table.c, and their
+ * random test in transaction_random.c.
  *
  * Random packages: each is run with random outcomes, in random order, with
  * random stops, and actions taken out at random moments, and compared with a
@@ -964,6 +966,7 @@ main(int argc, char **argv)
 {
 	uint64		seed = (uint64) time(NULL) * 1000003;
 	int			packages = 200000;
+	int			groups = 50000;
 	int			i;
 
 	for (i = 1; i < argc; i += 2)
@@ -971,7 +974,7 @@ main(int argc, char **argv)
 		if (i + 1 < argc && strcmp(argv[i], "--seed") == 0)
 			seed = strtoull(argv[i + 1], NULL, 10);
 		else if (i + 1 < argc && strcmp(argv[i], "--packages") == 0)
-			packages = atoi(argv[i + 1]);
+			packages = groups = atoi(argv[i + 1]);
 		else
 		{
 			fprintf(stderr, "usage: %s [--seed N] [--packages N]\n", argv[0]);
@@ -983,7 +986,9 @@ main(int argc, char **argv)
 	test_transaction_cases();
 	test_transaction_table();
 	test_random(seed, packages);
+	test_transactions(seed, groups);
 	test_sizes();
+	test_transaction_sizes();
 	printf("1..%d\n", test_count);
 	return test_failures > 0;
 }

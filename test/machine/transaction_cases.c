@@ -357,7 +357,7 @@ step_event(int run, int step, const char *event)
 	WfMachine  *machine = group.runs[run].machine;
 	int			sqlstate = pack_sqlstate(event[1] == '1' ? "40001" : "22012");
 
-	if (strchr("+-~", event[0]) &&
+	if (strchr("+-~&", event[0]) &&
 		wf_machine_step_status(machine, step) != WF_STEP_RUNNING)
 		trace_append(" not running");
 	switch (event[0])
@@ -373,6 +373,9 @@ step_event(int run, int step, const char *event)
 		case '~':
 			wf_machine_step_ended(machine, step, WF_STEP_CANCELLED,
 								  pack_sqlstate("57014"));
+			break;
+		case '&':
+			wf_machine_join_failed(machine, step, sqlstate);
 			break;
 		case '@':
 			wf_machine_timer(machine, step);
@@ -429,7 +432,7 @@ run_event(int run, const char *event)
  * A script is made of events: the letters of a step, preceded by those of the
  * steps of the runs in which it is ("a" in the root, "xa" in the child run
  * that x has started), and + - ~ it succeeded, failed (-1: by 40001), was
- * cancelled, @ its timer went off, ?t ?f ?n ?e its condition is true, false,
+ * cancelled, & it could not join, @ its timer went off, ?t ?f ?n ?e its condition is true, false,
  * null, an error, w what it waits for; or the letters of a run (none for the
  * root), and ! stop, # wf_machine_fail(), ( pause, ) resume, =+ what was asked
  * of its transaction is done, =- the commit failed, % a session is lost.  All
@@ -443,7 +446,7 @@ run_event(int run, const char *event)
 static void
 run_token(const char *token)
 {
-	const char *event = token + strcspn(token, "+-~@?w!#()=%");
+	const char *event = token + strcspn(token, "+-~&@?w!#()=%");
 	const char *c;
 	int			run = 0;
 	bool		of_run = strchr("!#()=%", *event) != NULL;

@@ -26,6 +26,7 @@ group_add(Group *group, int package, int parent, int step, bool inherits)
 	int			number = group->nruns++;
 	GroupRun   *run = &group->runs[number];
 
+	Assert(group->used + wf_machine_size(plan) <= GROUP_MEMORY);
 	memset(run, 0, sizeof(GroupRun));
 	run->package = package;
 	run->parent = parent;
@@ -96,6 +97,7 @@ group_write(Group *group, int run, int step, int statement)
 	WfMachine  *machine = group->runs[run].machine;
 	GroupRow   *row = &group->rows[group->nrows++];
 
+	memset(row, 0, sizeof(GroupRow));
 	row->run = run;
 	row->step = step;
 	row->attempt = wf_machine_step_attempt(machine, step);

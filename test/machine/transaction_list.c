@@ -61,6 +61,31 @@ const TransactionCase transaction_cases[] = {
 	{"t a:jA b:B<a c<a"},
 	"a+ b+ c+ =+",
 	"a/1 | b c | | rollback1 | end succeeded [b c]"},
+	{"R8, R9: a join that fails there fails the package",
+	{"tc a:jA b:jC c<b* d:jE"},
+	"b& d+ a+ =+",
+	"a/1 b/1 d/1 | | | rollback1 | c=package failed end failed error "
+	"b failed 1 []"},
+	{"R1: also if it would have begun the transaction",
+	{"tc a:jA b<a*"},
+	"a& =+",
+	"a/1 | rollback1 | b=package failed end failed error a failed 1 "
+	"[]"},
+	{"R9: in a package that inherits, too",
+	{"tc x:jp1 b<x!", "t a:jA c<a*"},
+	"xa& b+ =+",
+	"x()/1 xa/1 | xc=package failed x:end failed error a failed 1 b "
+	"| commit1 | end succeeded error x failed 1 [b]"},
+	{"R9: after the last attempt",
+	{"tc a:jr2A b<a*"},
+	"a& a@ a& =+",
+	"a/1 | a@ | a2/1 | rollback1 | b=package failed end failed error "
+	"a failed 1 []"},
+	{"R9: the connection is not enlisted",
+	{"tc x:jp1", "t a:jA b:f*A"},
+	"xa& xb+ =+",
+	"x()/1 xa/1 | xb | x:end failed error a failed 1 commit1 | end "
+	"succeeded error x failed 1 [xb]"},
 	{"R10: enlisted until the transaction ends, not the step",
 	{"t a:jA b:jC<a c:A<b"},
 	"a+ b+ c+ =+",
@@ -350,6 +375,11 @@ const TransactionCase transaction_cases[] = {
 	{"tc a:j b:jm c:j d:m<e e"},
 	"e+ a+ c+ d+ b+ =+",
 	"a/1 e | d | c/1 | | b/1 | commit1 | end succeeded [e a c d b]"},
+	{"nobody waits behind one whose connection is enlisted again",
+	{"t1 h:jA g:jB<h r:jb<g a:A<r! e:B<r! f:jbA<r!"},
+	"h+ g+ r- =+ f- e+ =+ a+",
+	"h/1 | g/1 | r/1 | rollback1 | f/2 | rollback2 e | | a | end "
+	"succeeded error r failed 2 [e a]"},
 	{"the end of the transaction frees who was enlisted",
 	{"tc a:jA b:b<a c:A<b! d:jB<b!"},
 	"a+ b- =+ d+ c+ =+",
@@ -595,7 +625,7 @@ const TransactionCase transaction_cases[] = {
 	{"D25: who awaits a retry in a child has failed",
 	{"tc x:jp1 b<x", "t a:jr2A b<a!"},
 	"xa- % =+ xb+ b+",
-	"x()/1 xa/1 | xa@ | xb rollback1 | | x:end succeeded error a "
+	"x()/1 xa/1 | xa@ | rollback1 xb | | x:end succeeded error a "
 	"failed 1 b | end failed invalid [xb b]"},
 	{"D25: a child's retry, too",
 	{"tc x:jp1", "t a:jr2A"},
@@ -681,6 +711,15 @@ const TransactionCase transaction_cases[] = {
 	"b- cw a+ =+ c?t c+ =+",
 	"a/1 b/1 | |?o | rollback1 | c? | c/2 | commit2 | end succeeded "
 	"error b failed 1 [c]"},
+	{"P14: nobody enters its branch while it is asked",
+	{"tc a:jA b:jcA<a c:A<a d:jE<a e:jA<a"},
+	"a+ b?t d+ b+ c+ e+ =+",
+	"a/1 | b?/1 d/1 | b/1 | | c/1 | e/1 | commit1 | end succeeded [a "
+	"d b c e]"},
+	{"P14: no end while it is asked",
+	{"tc a:jA b:jcA<a c:k<a"},
+	"a+ c+ b?t =+ b+ =+",
+	"a/1 | b?/1 c | | commit1 | b/2 | commit2 | end succeeded [a c b]"},
 	{"R68: null holds nothing",
 	{"tc a:jA b:jcA<a c:jA<d d"},
 	"a+ b?n d+ c+ b@ b?t b+ =+",

@@ -88,9 +88,10 @@ extern void group_end_transaction(Group *group, int owner, bool committed,
 								  int sqlstate);
 extern void group_lose(Group *group, int owner);
 
-/* transaction_cases.c, transaction_table.c, transaction_random.c */
+/* transaction_cases.c, ..._table.c, ..._random.c, ..._sizes.c */
 extern void test_transaction_cases(void);
 extern void test_transaction_table(void);
 extern void test_transactions(uint64 seed, int packages);
+extern void test_transaction_sizes(void);
 
 #endif							/* TRANSACTION_TEST_H */

@@ -898,7 +898,20 @@ is( scalar_query(
 $node->safe_psql('postgres', 'ALTER DATABASE postgres RESET ALL');
 $lock = hold_lock($node, 1);
 my $open = start_job($node, 'block_victim');
-wait_for_lock_waiters($node, 1, 2);
+define_package(
+	$node,
+	{
+		name => 'transaction_victim',
+		steps => [
+			{
+				name => 'a',
+				join_transaction => $true,
+				command => 'SELECT pg_advisory_xact_lock_shared(1)'
+			}
+		]
+	});
+my $joined = start_job($node, 'transaction_victim');
+wait_for_lock_waiters($node, 1, 3);
 $node->safe_psql('postgres',
 	'CREATE ROLE outsider LOGIN; GRANT USAGE ON SCHEMA workflow TO outsider');
 my @views = split /\n/, scalar_query(

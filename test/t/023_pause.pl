@@ -200,10 +200,10 @@ for my $timeout (undef, '1 h')
 		"$who: a run is paused while its step executes");
 	is( scalar_query(
 			$node,
-			"SELECT step, state, wait FROM workflow.activity WHERE run = $run"
+			"SELECT step, state, regexp_replace(wait, '\\d+', 'n') FROM workflow.activity WHERE run = $run"
 		),
-		'a|running|paused',
-		"$who: the step is seen to execute, and the run to be paused");
+		'a|running|lock of pid n',
+		"$who: the step is seen to execute, and what it waits for");
 	$lock->quit;
 	$node->poll_query_until('postgres',
 		"SELECT ($states $run) LIKE 'a succeeded%'")
