@@ -203,6 +203,25 @@ extern void wf_machine_transaction_ended(WfMachine *machine, bool committed,
 extern void wf_machine_transaction_lost(WfMachine *machine);
 
 /*
+ * wf_machine_set_replay
+ *		While a record is replayed no step starts, nor is a condition asked,
+ *		by itself: wf_machine_replay() asks for them in the order of the
+ *		record, which may be another one than that of the machine, since
+ *		answers come at once.  All other actions are given as ever.
+ */
+extern void wf_machine_set_replay(WfMachine *machine, bool replays);
+
+/*
+ * wf_machine_replay
+ *		The next action about this step, in a replay: to ask its condition, or
+ *		to start an attempt.  False if it is not its turn: its constraints are
+ *		open, say, since the record lacks a step that it waits for.  There may
+ *		be other actions then; the same call later may succeed.
+ */
+extern bool wf_machine_replay(WfMachine *machine, int32 step,
+							  WfAction *action);
+
+/*
  * wf_machine_stop
  *		Event: the run is to be cancelled.  No further step starts, steps in
  *		progress get WF_ACT_CANCEL, and the run ends as cancelled.  Once the

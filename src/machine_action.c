@@ -211,22 +211,10 @@ try_attempt(WfMachine *machine, WfAction *action, int32 step, Entry entry)
 	return true;
 }
 
-/*
- * The next attempt of a step that has awaited it.  The step is running, so it
- * goes on even if the package has failed meanwhile.  One that executes in a
- * branch still has it; a package step joins anew.
- */
 static bool
-next_retry(WfMachine *machine, WfAction *action)
+retry_step(WfMachine *machine, WfAction *action, int32 step)
 {
-	int32		step;
 	Entry		entry = ENTRY_FREE;
-
-	if (machine->paused)
-		return false;
-	step = queue_pop_waiting(machine, &machine->retries, WAIT_ATTEMPT);
-	if (step == NO_STEP)
-		return false;
 
 	machine->steps[step].wait = WAIT_NOTHING;
 	if (machine->plan->steps[step].kind == WF_KIND_PACKAGE)
@@ -236,6 +224,22 @@ next_retry(WfMachine *machine, WfAction *action)
 	return try_attempt(machine, action, step, entry);
 }
 
+/*
+ * The next attempt of a step that has awaited it.  The step is running, so it
+ * goes on even if the package has failed meanwhile.  One that executes in a
+ * branch still has it; a package step joins anew.
+ */
+static bool
+next_retry(WfMachine *machine, WfAction *action)
+{
+	int32		step;
+
+	if (machine->paused || machine->replaying)
+		return false;
+	step = queue_pop_waiting(machine, &machine->retries, WAIT_ATTEMPT);
+	return step != NO_STEP && retry_step(machine, action, step);
+}
+
 /* The next step that has waited to join; those that cannot yet go on to. */
 static bool
 next_join(WfMachine *machine, WfAction *action)
@@ -243,7 +247,7 @@ next_join(WfMachine *machine, WfAction *action)
 	int32		first = NO_STEP;
 	int32		step;
 
-	if (machine->paused)
+	if (machine->paused || machine->replaying)
 		return false;
 	while (machine->joiners.first != first &&
 		   (step = queue_pop_waiting(machine, &machine->joiners,
@@ -261,13 +265,22 @@ next_join(WfMachine *machine, WfAction *action)
 	return false;
 }
 
+static void
+ask_condition(WfMachine *machine, WfAction *action, int32 step)
+{
+	machine->steps[step].wait = WAIT_ANSWER;
+	machine->evaluating++;
+	set_action(machine, action, WF_ACT_CONDITION, step);
+	action->transaction = wf_join_begin_condition(machine, step);
+}
+
 /* Conditions need no place and no connection (R68). */
 static bool
 next_condition(WfMachine *machine, WfAction *action)
 {
 	int32		step;
 
-	if (machine->halted || machine->paused)
+	if (machine->halted || machine->paused || machine->replaying)
 		return false;
 	if (machine->held_conditions.first != NO_STEP &&
 		!wf_join_holds_condition(machine, machine->held_conditions.first))
@@ -275,25 +288,33 @@ next_condition(WfMachine *machine, WfAction *action)
 	while ((step = queue_pop_waiting(machine, &machine->conditions,
 									 WAIT_ASK)) != NO_STEP)
 	{
-		if (wf_join_holds_condition(machine, step))
+		if (!wf_join_holds_condition(machine, step))
 		{
-			wf_step_await(machine, step, WAIT_ASK, &machine->held_conditions);
-			continue;
+			ask_condition(machine, action, step);
+			return true;
 		}
-		machine->steps[step].wait = WAIT_ANSWER;
-		machine->evaluating++;
-		set_action(machine, action, WF_ACT_CONDITION, step);
-		action->transaction = wf_join_begin_condition(machine, step);
-		return true;
+		wf_step_await(machine, step, WAIT_ASK, &machine->held_conditions);
 	}
 	return false;
+}
+
+/* Start a step that could.  False as for try_attempt(). */
+static bool
+start_step(WfMachine *machine, WfAction *action, int32 step, Entry entry)
+{
+	wf_ready_take(machine, step);
+	machine->steps[step].status = WF_STEP_RUNNING;
+	machine->pending--;
+	machine->running++;
+	return try_attempt(machine, action, step, entry);
 }
 
 /* The next step for which there is a place, and all else that it needs. */
 static bool
 next_start(WfMachine *machine, WfAction *action)
 {
-	while (!machine->halted && !machine->paused && !machine->again &&
+	while (!machine->halted && !machine->paused && !machine->replaying &&
+		   !machine->again &&
 		   machine->running < machine->plan->max_concurrent_steps)
 	{
 		bool		woken = wf_join_wake(machine);
@@ -313,11 +334,7 @@ next_start(WfMachine *machine, WfAction *action)
 			wf_join_queue(machine, step);
 			continue;
 		}
-		wf_ready_take(machine, step);
-		machine->steps[step].status = WF_STEP_RUNNING;
-		machine->pending--;
-		machine->running++;
-		if (try_attempt(machine, action, step, entry))
+		if (start_step(machine, action, step, entry))
 			return true;
 	}
 	return false;
@@ -368,4 +385,40 @@ wf_machine_next(WfMachine *machine, WfAction *action)
 			return true;
 	} while (machine->again);
 	return next_end(machine, action);
+}
+
+/* See machine.h. */
+void
+wf_machine_set_replay(WfMachine *machine, bool replays)
+{
+	machine->replaying = replays;
+}
+
+/* See machine.h.  max_concurrent_steps was kept when it was recorded. */
+bool
+wf_machine_replay(WfMachine *machine, int32 step, WfAction *action)
+{
+	const StepState *state = &machine->steps[step];
+	Entry		entry;
+
+	Assert(machine->replaying);
+	wf_join_catch_up(machine);
+	if (state->wait == WAIT_ATTEMPT)
+		return queue_remove(machine, &machine->retries, step) &&
+			retry_step(machine, action, step);
+	if (machine->halted || machine->paused ||
+		state->status != WF_STEP_WAITING)
+		return false;
+	if (state->wait == WAIT_ASK)
+	{
+		if (wf_join_holds_condition(machine, step) ||
+			!(queue_remove(machine, &machine->conditions, step) ||
+			  queue_remove(machine, &machine->held_conditions, step)))
+			return false;
+		ask_condition(machine, action, step);
+		return true;
+	}
+	entry = wf_join_judge(machine, step);
+	return entry != ENTRY_LATER && wf_ready_remove(machine, step) &&
+		start_step(machine, action, step, entry);
 }

@@ -75,16 +75,12 @@ starts_before(const WfPlan *plan, int32 a, int32 b)
 	return a < b;
 }
 
-/* Put a step into its heap. */
-void
-wf_ready_push(WfMachine *machine, int32 step)
+/* Put a step where the heap has a hole, moving the hole up. */
+static void
+sift_up(WfMachine *machine, Heap *heap, int32 hole, int32 step)
 {
-	Heap	   *heap = &machine->heaps[machine->plan->steps[step].main_thread];
 	int32	   *items = machine_heaps(machine) + heap->first;
-	int32		hole = heap->count++;
 
-	Assert(!machine->steps[step].in_heap);
-	machine->steps[step].in_heap = true;
 	while (hole > 0)
 	{
 		int32		parent = (hole - 1) / 2;
@@ -97,15 +93,23 @@ wf_ready_push(WfMachine *machine, int32 step)
 	items[hole] = step;
 }
 
-static int32
-heap_pop(WfMachine *machine, Heap *heap)
+/* Put a step into its heap. */
+void
+wf_ready_push(WfMachine *machine, int32 step)
+{
+	Heap	   *heap = &machine->heaps[machine->plan->steps[step].main_thread];
+
+	Assert(!machine->steps[step].in_heap);
+	machine->steps[step].in_heap = true;
+	sift_up(machine, heap, heap->count++, step);
+}
+
+/* Put a step where the heap has a hole, moving the hole down. */
+static void
+sift_down(WfMachine *machine, Heap *heap, int32 hole, int32 step)
 {
 	const WfPlan *plan = machine->plan;
 	int32	   *items = machine_heaps(machine) + heap->first;
-	int32		top = items[0];
-	int32		last = items[--heap->count];
-	int32		hole = 0;
-	BranchQueue *queue = step_branch_queue(machine, top);
 
 	for (;;)
 	{
@@ -116,16 +120,68 @@ heap_pop(WfMachine *machine, Heap *heap)
 		if (child + 1 < heap->count &&
 			starts_before(plan, items[child + 1], items[child]))
 			child++;
-		if (!starts_before(plan, items[child], last))
+		if (!starts_before(plan, items[child], step))
 			break;
 		items[hole] = items[child];
 		hole = child;
 	}
-	items[hole] = last;
-	machine->steps[top].in_heap = false;
-	if (queue->next == top)
+	items[hole] = step;
+}
+
+/* A step has left its heap. */
+static void
+note_left(WfMachine *machine, int32 step)
+{
+	BranchQueue *queue = step_branch_queue(machine, step);
+
+	machine->steps[step].in_heap = false;
+	if (queue->next == step)
 		queue->next = NO_STEP;
+}
+
+static int32
+heap_pop(WfMachine *machine, Heap *heap)
+{
+	int32	   *items = machine_heaps(machine) + heap->first;
+	int32		top = items[0];
+	int32		last = items[--heap->count];
+
+	sift_down(machine, heap, 0, last);
+	note_left(machine, top);
 	return top;
+}
+
+/*
+ * wf_ready_remove
+ *		Take a step out of its heap, wherever it is there, if it finds its
+ *		connection and the main thread free.
+ */
+bool
+wf_ready_remove(WfMachine *machine, int32 step)
+{
+	bool		flagged = machine->plan->steps[step].main_thread;
+	Heap	   *heap = &machine->heaps[flagged];
+	int32	   *items = machine_heaps(machine) + heap->first;
+	ConnectionState *connection = step_connection(machine, step);
+	int32		hole = 0;
+	int32		last;
+
+	if (!machine->steps[step].in_heap ||
+		(connection != NULL && connection->user != NO_STEP) ||
+		(flagged && machine->main_thread != NO_STEP))
+		return false;
+
+	while (items[hole] != step)
+		hole++;
+	last = items[--heap->count];
+	if (hole < heap->count)
+	{
+		sift_up(machine, heap, hole, last);
+		if (items[hole] == last)
+			sift_down(machine, heap, hole, last);
+	}
+	note_left(machine, step);
+	return true;
 }
 
 /* The heap whose top is next, or NULL. */

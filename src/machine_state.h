@@ -146,6 +146,7 @@ struct WfMachine
 								 * ended */
 	bool		cancel_commit;	/* the driver is to be told so */
 	bool		paused;
+	bool		replaying;
 	bool		again;			/* look for actions once more */
 	bool		ended;			/* the driver knows that the run is over */
 	char		phase;			/* a Phase */
@@ -251,6 +252,29 @@ queue_pop_waiting(WfMachine *machine, Queue *queue, Wait wait)
 	return step;
 }
 
+/* Take a step out of a queue; false if it is not there. */
+static inline bool
+queue_remove(WfMachine *machine, Queue *queue, int32 step)
+{
+	int32		previous = NO_STEP;
+	int32		i = queue->first;
+
+	while (i != NO_STEP && i != step)
+	{
+		previous = i;
+		i = machine->steps[i].next;
+	}
+	if (i == NO_STEP)
+		return false;
+	if (previous == NO_STEP)
+		queue->first = machine->steps[step].next;
+	else
+		machine->steps[previous].next = machine->steps[step].next;
+	if (queue->last == step)
+		queue->last = previous;
+	return true;
+}
+
 /* Append what is in one queue to another. */
 static inline void
 queue_move(WfMachine *machine, Queue *to, Queue *from)
@@ -313,6 +337,7 @@ extern void wf_ready_init(WfMachine *machine);
 extern void wf_ready_clear(WfMachine *machine);
 extern void wf_ready_push(WfMachine *machine, int32 step);
 extern int32 wf_ready_pop(WfMachine *machine);
+extern bool wf_ready_remove(WfMachine *machine, int32 step);
 extern void wf_ready_take(WfMachine *machine, int32 step);
 extern void wf_ready_yield(WfMachine *machine, int32 step);
 extern void wf_ready_release(WfMachine *machine, int32 step);
