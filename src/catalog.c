@@ -83,6 +83,7 @@ static const char *const table_names[WF_NTABLES] = {
 	[WF_TABLE_START_GRANT] = "start_grant",
 	[WF_TABLE_RUN] = "run",
 	[WF_TABLE_REQUEST_KEY] = "request_key",
+	[WF_TABLE_RUN_RESTART] = "run_restart",
 	[WF_TABLE_RUN_OUTCOME] = "run_outcome",
 	[WF_TABLE_STEP_OUTCOME] = "step_outcome",
 	[WF_TABLE_STEP_START] = "step_start",
@@ -98,6 +99,7 @@ static const char *const index_names[WF_NTABLES] = {
 	[WF_TABLE_START_GRANT] = "start_grant_pkey",
 	[WF_TABLE_RUN] = "run_pkey",
 	[WF_TABLE_REQUEST_KEY] = "request_key_pkey",
+	[WF_TABLE_RUN_RESTART] = "run_restart_pkey",
 	[WF_TABLE_RUN_OUTCOME] = "run_outcome_pkey",
 	[WF_TABLE_STEP_OUTCOME] = "step_outcome_pkey",
 	[WF_TABLE_STEP_START] = "step_start_pkey",
@@ -276,6 +278,15 @@ wf_catalog_lock_request_key(int64 package_id, const char *key)
 	LockDatabaseObject(wf_catalog_relid(WF_TABLE_REQUEST_KEY),
 					   hash_combine(hash, (uint32) package_id), 0,
 					   AccessExclusiveLock);
+}
+
+/* Restarts of a run, likewise. */
+void
+wf_catalog_lock_restart(int64 run_id)
+{
+	LockDatabaseObject(wf_catalog_relid(WF_TABLE_RUN_RESTART),
+					   hash_combine((uint32) (run_id >> 32), (uint32) run_id),
+					   0, AccessExclusiveLock);
 }
 
 /* The lock of who starts a run, without waiting for who edits. */

@@ -14,8 +14,8 @@
  * the run ends.
  *
  * Beside this file: driver_child.c starts child runs and keeps the sessions
- * that runs may need, driver_control.c stops and pauses runs.
- *
+ * that runs may need, driver_retry.c tries failed runs again,
+ * driver_control.c stops and pauses runs.
  *
  *-------------------------------------------------------------------------
  */
@@ -32,6 +32,7 @@
 #include "guc.h"
 #include "machine.h"
 #include "driver.h"
+#include "restart.h"
 #include "scheduler.h"
 #include "variables.h"
 
@@ -120,7 +121,7 @@ wf_driver_begin(WfScheduler *s, const WfRun *run, bool replay, int sessions)
 	for (i = 0; i < r->plan->nconnections; i++)
 		r->slots[i] = -1;
 	r->sessions = palloc0(sizeof(ChildSessions) * Max(r->plan->nsteps, 1));
-	if (replay)
+	if (replay || run->restart_of != 0)
 		r->record = wf_history_read_record(run->run_id);
 	make_live(s, r);
 
@@ -150,7 +151,9 @@ make_live(WfScheduler *s, WfDrivenRun *r)
 	bool		found;
 	int			i;
 
-	r->machine = wf_machine_init(dsa_get_address(s->area, machine), r->plan);
+	r->machine =
+		wf_machine_init_restart(dsa_get_address(s->area, machine), r->plan,
+								wf_restart_taken_over(r->plan, r->record));
 	r->steps = dsa_get_address(s->area, steps);
 	for (i = 0; i < r->plan->nsteps; i++)
 		r->steps[i].entry = -1;
@@ -158,10 +161,9 @@ make_live(WfScheduler *s, WfDrivenRun *r)
 	LWLockInitialize(&r->live->lock, wf_shared->area_tranche);
 	r->live->package_id = r->plan->package_id;
 	r->live->version = r->plan->version;
-	r->live->started_at = GetCurrentTimestamp();
-	if (r->record != NULL && r->record->n > 0 &&
-		r->record->outcomes[0].started_at != 0)
-		r->live->started_at = r->record->outcomes[0].started_at;
+	r->live->started_at = wf_history_record_began(r->record);
+	if (r->live->started_at == 0)
+		r->live->started_at = GetCurrentTimestamp();
 	r->live->sqlstate = 0;
 	r->live->error = InvalidDsaPointer;
 	r->live->machine = machine;
@@ -657,16 +659,22 @@ end_run(WfScheduler *s, WfDrivenRun *r, const WfAction *action)
 	WfStepStatus status = wf_history_step_status(action->run_status,
 												 r->parent_stops);
 	WfRunOutcome outcome = {0};
+	WfRun		next;
+	bool		again;
 	int			i;
 
 	wf_recovery_end_children(s, r->run_id, r->stopped_by, r->stop_reason);
 	describe_end(r, action, &outcome);
-	wf_history_end_run(&r->run, &outcome, r->parent_stops);
+	again = wf_driver_make_attempt(s, r, &outcome, &next);
+	if (!again)
+		wf_history_end_run(&r->run, &outcome, r->parent_stops);
 	wf_scheduler_note_end(s, r->run_id,
 						  r->parent == NULL ? r->run.package_id : 0);
 	for (i = 0; i < r->plan->nconnections; i++)
 		release_session(s, r, r->slots[i]);
-	if (r->parent != NULL && action->run_status == WF_RUN_CANCELLED)
+	if (again)
+		wf_driver_queue_attempt(s, r, &next);
+	else if (r->parent != NULL && action->run_status == WF_RUN_CANCELLED)
 		wf_driver_step_ended(s, r->parent, r->run.parent_step, status,
 				   ERRCODE_QUERY_CANCELED, NULL, WF_CHILD_CANCELLED);
 	else if (r->parent != NULL)

@@ -68,6 +68,20 @@ extern void wf_driver_write_and_end_step(WfScheduler *s, WfDrivenRun *r,
 										 int32 step, WfStepStatus status,
 										 int sqlstate, const char *message);
 
+/*
+ * If a run that has ended is to be tried again: write its outcome, and make
+ * the run that is the next attempt.  Then the caller, when it has let go of
+ * the run's sessions, has it wait for its time.  In driver_retry.c.
+ */
+extern bool wf_driver_make_attempt(WfScheduler *s, WfDrivenRun *r,
+								   const WfRunOutcome *outcome, WfRun *next);
+extern void wf_driver_queue_attempt(WfScheduler *s, WfDrivenRun *r,
+									const WfRun *next);
+
+/* If an open child run may not start yet: have the step wait for its time. */
+extern bool wf_driver_await_attempt(WfScheduler *s, WfDrivenRun *r,
+									const WfRun *child);
+
 /* The run's machine may have something to do. */
 extern void wf_driver_mark_dirty(WfScheduler *s, WfDrivenRun *r);
 
@@ -75,6 +89,10 @@ extern void wf_driver_mark_dirty(WfScheduler *s, WfDrivenRun *r);
 extern void wf_driver_hand_out_query(WfScheduler *s, WfDrivenRun *r,
 									 const WfAction *action,
 									 WfEntryKind kind);
+
+/* The child run of a package step goes on when it can be: see below. */
+extern void wf_driver_wait_for_child(WfScheduler *s, WfDrivenRun *r,
+									 const WfAction *action);
 
 /* Carry out actions: CHILD, and CANCEL. */
 extern void wf_driver_start_child(WfScheduler *s, WfDrivenRun *r,

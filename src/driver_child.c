@@ -28,6 +28,7 @@
 #include "errors.h"
 #include "guc.h"
 #include "machine.h"
+#include "restart.h"
 #include "rights.h"
 #include "driver.h"
 #include "scheduler.h"
@@ -41,13 +42,21 @@ typedef struct WaitingChild
 	int32		attempt;
 } WaitingChild;
 
+/* The child run that a new one is a restart of. */
+typedef struct EarlierChild
+{
+	WfRun		run;			/* run_id 0: there is none */
+	bool		use_current_version;
+} EarlierChild;
+
 static int	bound_of(const WfPlan *plan, int level);
 static const WfPlan *current_plan(const WfPackageRow *package);
+static void refuse_child(WfScheduler *s, WfDrivenRun *r,
+						 const WfAction *action, const WfPlan *plan,
+						 const WfRun *adopted);
 static Jsonb *child_variables(WfDrivenRun *r, int32 step,
 							  const WfPlan *plan);
 static char *wrong_variables(WfDrivenRun *r, int32 step, const WfPlan *plan);
-static void wait_for_child(WfScheduler *s, WfDrivenRun *r,
-						   const WfAction *action);
 static bool may_start_child(WfDrivenRun *r, const char *name,
 							WfPackageRow *package, int *sqlstate,
 							char **message);
@@ -56,9 +65,13 @@ static bool draw_sessions(WfScheduler *s, WfDrivenRun *r, int32 step,
 						  int need);
 static void make_child_run(WfDrivenRun *r, const WfAction *action,
 						   const WfPackageRow *package, const WfPlan *plan,
-						   WfRun *child);
+						   const EarlierChild *earlier, WfRun *child);
+static void find_earlier_child(WfDrivenRun *r, const WfAction *action,
+							   WfPackageRow *package, EarlierChild *earlier);
 static bool adopt_child(WfScheduler *s, WfDrivenRun *r, const WfAction *action,
 						WfRun *child);
+static bool awaits_child(WfScheduler *s, const WfDrivenRun *r,
+						 const WfAction *action);
 static void forget_open_child(WfScheduler *s, const WfRun *child);
 static void hand_out_child(WfScheduler *s, WfDrivenRun *r, const WfRun *child,
 						   bool replay);
@@ -128,7 +141,10 @@ wf_driver_start_child(WfScheduler *s, WfDrivenRun *r, const WfAction *action)
 	int			sqlstate;
 	char	   *message;
 	bool		adopted = adopt_child(s, r, action, &child);
+	EarlierChild earlier = {0};
 
+	if (adopted && wf_driver_await_attempt(s, r, &child))
+		return;
 	if (!adopted &&
 		!may_start_child(r, r->plan->steps[action->step].command, &package,
 						 &sqlstate, &message))
@@ -145,10 +161,12 @@ wf_driver_start_child(WfScheduler *s, WfDrivenRun *r, const WfAction *action)
 	}
 	if (!adopted && !wf_catalog_try_lock_package(package.package_id))
 	{
-		wait_for_child(s, r, action);	/* somebody edits it */
+		wf_driver_wait_for_child(s, r, action);	/* somebody edits it */
 		s->retry_soon = true;
 		return;
 	}
+	if (!adopted)
+		find_earlier_child(r, action, &package, &earlier);
 	plan = adopted ? wf_plan_get(child.package_id, child.version) :
 		current_plan(&package);
 	if (!adopted &&
@@ -162,34 +180,42 @@ wf_driver_start_child(WfScheduler *s, WfDrivenRun *r, const WfAction *action)
 	need = bound_of(plan, r->level + 1);
 	if (need + sessions_above(r) > wf_max_workers)
 	{
-		message = psprintf("package \"%s\" needs more sessions than workers there can be",
-						   plan->name);
-		if (!adopted)
-		{
-			wf_driver_write_and_end_step(s, r, action->step, WF_STEP_FAILED,
-										 ERRCODE_CONFIGURATION_LIMIT_EXCEEDED,
-										 message);
-			return;
-		}
-		forget_open_child(s, &child);
-		wf_scheduler_end_unstarted(s, &child, WF_RUN_FAILED,
-								   ERRCODE_CONFIGURATION_LIMIT_EXCEEDED,
-								   message, InvalidOid, NULL, false);
-		wf_driver_step_ended(s, r, action->step, WF_STEP_FAILED,
-							 ERRCODE_CONFIGURATION_LIMIT_EXCEEDED, NULL,
-							 message);
+		refuse_child(s, r, action, plan, adopted ? &child : NULL);
 		return;
 	}
 	if (!draw_sessions(s, r, action->step, need))
 	{
-		wait_for_child(s, r, action);
+		wf_driver_wait_for_child(s, r, action);
 		return;
 	}
 	if (adopted)
 		forget_open_child(s, &child);
 	else
-		make_child_run(r, action, &package, plan, &child);
+		make_child_run(r, action, &package, plan, &earlier, &child);
 	hand_out_child(s, r, &child, adopted);
+}
+
+/* A child, adopted or not made yet (NULL), needs more than there can be. */
+static void
+refuse_child(WfScheduler *s, WfDrivenRun *r, const WfAction *action,
+			 const WfPlan *plan, const WfRun *adopted)
+{
+	char	   *message = psprintf("package \"%s\" needs more sessions than workers there can be",
+								   plan->name);
+
+	if (adopted == NULL)
+	{
+		wf_driver_write_and_end_step(s, r, action->step, WF_STEP_FAILED,
+									 ERRCODE_CONFIGURATION_LIMIT_EXCEEDED,
+									 message);
+		return;
+	}
+	forget_open_child(s, adopted);
+	wf_scheduler_end_unstarted(s, adopted, WF_RUN_FAILED,
+							   ERRCODE_CONFIGURATION_LIMIT_EXCEEDED,
+							   message, InvalidOid, NULL, false);
+	wf_driver_step_ended(s, r, action->step, WF_STEP_FAILED,
+						 ERRCODE_CONFIGURATION_LIMIT_EXCEEDED, NULL, message);
 }
 
 /* What a child gets of variables. */
@@ -218,8 +244,8 @@ wrong_variables(WfDrivenRun *r, int32 step, const WfPlan *plan)
 }
 
 /* The step waits until its child can be started. */
-static void
-wait_for_child(WfScheduler *s, WfDrivenRun *r, const WfAction *action)
+void
+wf_driver_wait_for_child(WfScheduler *s, WfDrivenRun *r, const WfAction *action)
 {
 	MemoryContext old = MemoryContextSwitchTo(s->context);
 	WaitingChild *waiting = palloc(sizeof(WaitingChild));
@@ -326,11 +352,47 @@ wf_driver_give_back_sessions(WfScheduler *s, WfDrivenRun *r, int32 step)
 	memset(&r->sessions[step], 0, sizeof(ChildSessions));
 }
 
-/* Insert the row of a child run. */
+/*
+ * find_earlier_child
+ *		In a restarted run, the child run that the new one is a restart of;
+ *		*earlier stays as it is if there is none.  As long as nobody asks for
+ *		the current version and the package has the same owner, the version is
+ *		the one that the earlier child executed.  Another attempt of the step
+ *		begins anew.
+ */
+static void
+find_earlier_child(WfDrivenRun *r, const WfAction *action,
+				   WfPackageRow *package, EarlierChild *earlier)
+{
+	WfRun		parent;
+	WfRun		child;
+	WfRestart	restart;
+	WfTakeOver *take;
+
+	if (r->run.restart_of == 0 || action->attempt != 1 ||
+		!wf_history_read_run(r->run.restart_of, &parent) ||
+		!wf_history_read_restart(r->run.restart_of, &restart))
+		return;
+	take = wf_restart_analyse(&parent, r->plan, restart.from_step);
+	if (take->children[action->step] == 0 ||
+		!wf_history_read_run(take->children[action->step], &child) ||
+		child.package_id != package->package_id)
+		return;
+	earlier->run = child;
+	earlier->use_current_version = restart.use_current_version;
+	if (!restart.use_current_version && child.owner == package->owner)
+		package->version = child.version;
+}
+
+/* Insert the row of a child run, a restart of an earlier one or not. */
 static void
 make_child_run(WfDrivenRun *r, const WfAction *action,
-			   const WfPackageRow *package, const WfPlan *plan, WfRun *child)
+			   const WfPackageRow *package, const WfPlan *plan,
+			   const EarlierChild *earlier, WfRun *child)
 {
+	WfTakeOver *take = NULL;
+	WfRestart	restart = {.run_id = earlier->run.run_id};
+
 	memset(child, 0, sizeof(WfRun));
 	child->run_id = wf_history_next_run_id();
 	child->package_id = package->package_id;
@@ -344,8 +406,22 @@ make_child_run(WfDrivenRun *r, const WfAction *action,
 	child->parent_step = action->step;
 	child->parent_attempt = action->attempt;
 	child->variables = child_variables(r, action->step, plan);
+	child->attempt = 1;
+	if (restart.run_id != 0)
+	{
+		take = wf_restart_analyse(&earlier->run, plan, NULL);
+		child->restart_of = restart.run_id;
+		child->variables = wf_restart_variables(take, child->variables);
+		restart.restarted_as = child->run_id;
+		restart.use_current_version = earlier->use_current_version;
+	}
 	wf_catalog_mark_version_used(package->package_id, package->version);
 	wf_history_insert_run(child);
+	if (take != NULL)
+	{
+		wf_restart_record(take, &restart);
+		CommandCounterIncrement();	/* whoever drives it reads its record */
+	}
 }
 
 /* A child run that was started before and is still open goes on. */
@@ -392,6 +468,10 @@ hand_out_child(WfScheduler *s, WfDrivenRun *r, const WfRun *child,
 			   bool replay)
 {
 	const WfPlan *plan = wf_plan_get(child->package_id, child->version);
+	TimestampTz started_at = wf_history_requested_at(child);
+	TransactionId xid;
+	bool		paused = replay &&
+		wf_history_last_command(child->run_id, &xid) == WF_ASKED_PAUSE;
 	int			entry = -1;
 
 	if (plan->inline_run)
@@ -399,7 +479,7 @@ hand_out_child(WfScheduler *s, WfDrivenRun *r, const WfRun *child,
 	LWLockAcquire(&r->live->lock, LW_EXCLUSIVE);
 	r->steps[child->parent_step].entry = entry;
 	r->steps[child->parent_step].child_run_id = child->run_id;
-	r->steps[child->parent_step].started_at = child->requested_at;
+	r->steps[child->parent_step].started_at = started_at;
 	LWLockRelease(&r->live->lock);
 	s->highest = Max(s->highest, child->run_id);
 	if (entry >= 0)
@@ -414,11 +494,27 @@ hand_out_child(WfScheduler *s, WfDrivenRun *r, const WfRun *child,
 		e->parent_run_id = child->parent_run_id;
 		e->parent_step = child->parent_step;
 		e->replay = replay;
+		e->pause = paused;
 		wf_scheduler_hand_out(s, entry, WF_READY_GOING, -1);
+		return;
 	}
-	else
-		wf_driver_begin(s, child, replay,
-						r->sessions[child->parent_step].drawn);
+	wf_driver_begin(s, child, replay, r->sessions[child->parent_step].drawn);
+	if (paused)
+		wf_driver_pause(s, wf_driver_find(s, child->run_id), true);
+}
+
+/* True if this attempt of a package step is in progress without a child that
+ * anybody has in hand. */
+static bool
+awaits_child(WfScheduler *s, const WfDrivenRun *r, const WfAction *action)
+{
+	const WfLiveStep *step = &r->steps[action->step];
+
+	return wf_machine_step_status(r->machine, action->step) ==
+		WF_STEP_RUNNING &&
+		wf_machine_step_attempt(r->machine, action->step) ==
+		action->attempt && step->entry < 0 &&
+		wf_driver_find(s, step->child_run_id) == NULL;
 }
 
 /* Children that wait for sessions may find them now. */
@@ -439,8 +535,10 @@ wf_driver_retry_waiting(WfScheduler *s)
 		WfAction	action = {.type = WF_ACT_CHILD, .step = w->step,
 		.attempt = w->attempt};
 
-		if (r != NULL &&
-			wf_machine_step_status(r->machine, w->step) == WF_STEP_RUNNING)
+		if (r != NULL && wf_machine_paused(r->machine) &&
+			awaits_child(s, r, &action))
+			wf_driver_wait_for_child(s, r, &action);
+		else if (r != NULL && awaits_child(s, r, &action))
 			wf_driver_start_child(s, r, &action);
 		pfree(w);
 	}

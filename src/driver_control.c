@@ -150,6 +150,8 @@ wf_driver_cancel_step(WfScheduler *s, WfDrivenRun *r, const WfAction *action)
 	WfLiveStep *step = &r->steps[action->step];
 	int			entry = step->entry;
 
+	if (wf_driver_end_open_child(s, r, action))
+		return;
 	if (step->child_run_id != 0)
 	{
 		cancel_child(s, r, action->step);
@@ -173,8 +175,6 @@ wf_driver_cancel_step(WfScheduler *s, WfDrivenRun *r, const WfAction *action)
 		LWLockRelease(&r->live->lock);
 		return;
 	}
-	if (wf_driver_end_open_child(s, r, action))
-		return;
 	wf_driver_write_and_end_step(s, r, action->step, WF_STEP_CANCELLED,
 					   ERRCODE_QUERY_CANCELED,
 					   "the run was stopped before the step began");

@@ -20,6 +20,7 @@
  *
  * If the entry says `replay`, parts of the run are on record: an attempt that
  * has an outcome is not executed, the machine is answered from the record.
+ * Steps that a restarted run has taken over are on record from its beginning.
  *
  * Nothing here is needed after a crash: the record is.
  *
@@ -39,6 +40,7 @@
 #include "history.h"
 #include "inline.h"
 #include "machine.h"
+#include "restart.h"
 #include "session.h"
 #include "variables.h"
 
@@ -112,7 +114,7 @@ wf_inline_run(WfDatabase *database, WfEntry *entry)
 	entry->started_at = r.started_at;
 
 	begin(&r);
-	if (r.record == NULL)
+	if (!entry->replay)
 		stop_if_asked(&r);		/* else what is on record comes first */
 	advance(&r);
 	while (r.next.type == WF_ACT_EXECUTE && (!entry->pause || entry->cancel))
@@ -147,7 +149,7 @@ begin(InlineRun *r)
 	if (r->plan == NULL)
 		elog(ERROR, "version %d of package " INT64_FORMAT " is not there",
 			 r->run.version, r->run.package_id);
-	if (r->entry->replay)
+	if (r->entry->replay || r->run.restart_of != 0)
 		r->record = wf_history_read_record(r->run.run_id);
 	r->call.keep_session = true;
 	r->call.run_id = r->run.run_id;
@@ -157,7 +159,9 @@ begin(InlineRun *r)
 	PopActiveSnapshot();
 
 	r->saved_machine = palloc(wf_machine_size(r->plan));
-	r->machine = wf_machine_init(palloc(wf_machine_size(r->plan)), r->plan);
+	r->machine =
+		wf_machine_init_restart(palloc(wf_machine_size(r->plan)), r->plan,
+								wf_restart_taken_over(r->plan, r->record));
 }
 
 /*

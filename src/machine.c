@@ -21,7 +21,8 @@
  *		ended		in the log of ended steps, where it stays
  *
  * A step of kind none needs no place and no connection: it ends when it could
- * start.
+ * start.  So does, as succeeded, one that a restart has taken over; its
+ * condition is not asked again, and it may have been disabled since.
  *
  * The log is what drives everything.  Each step enters it once, in the order
  * in which the steps ended, and two cursors follow: "settled" (the constraints
@@ -56,9 +57,6 @@
 #endif
 
 #include "machine_state.h"
-
-/* The part of a SQLSTATE that is its class, as MAKE_SQLSTATE() packs it. */
-#define SQLSTATE_CLASS(sqlstate)	((sqlstate) & 0xFFF)
 
 /* What the end of a step means for a constraint that leads out of it. */
 typedef enum Verdict
@@ -122,7 +120,9 @@ make_ready(WfMachine *machine, int32 step)
 	if (machine->halted)
 		return;
 
-	if (machine->plan->steps[step].has_condition)
+	if (machine->steps[step].taken_over)
+		end_step(machine, step, WF_STEP_SUCCEEDED, WF_REASON_RESTART);
+	else if (machine->plan->steps[step].has_condition)
 		await(machine, step, WAIT_ASK, &machine->conditions);
 	else
 		make_startable(machine, step);
@@ -349,22 +349,13 @@ static bool
 may_retry(const WfMachine *machine, int32 step, int32 sqlstate)
 {
 	const WfPlanStep *plan_step = &machine->plan->steps[step];
-	int32		i;
 
 	if (machine->interrupted ||
 		machine->steps[step].attempt >= plan_step->max_attempts)
 		return false;
 
-	for (i = 0; i < plan_step->nretry_on; i++)
-	{
-		const WfPlanError *error = &plan_step->retry_on[i];
-
-		if (error->sqlstate == sqlstate ||
-			(error->is_class && SQLSTATE_CLASS(error->sqlstate) ==
-			 SQLSTATE_CLASS(sqlstate)))
-			return true;
-	}
-	return plan_step->nretry_on == 0;
+	return wf_plan_retries_on(plan_step->retry_on, plan_step->nretry_on,
+							  sqlstate);
 }
 
 /*
@@ -435,6 +426,13 @@ wf_machine_attach(void *memory, const WfPlan *plan)
 WfMachine *
 wf_machine_init(void *memory, const WfPlan *plan)
 {
+	return wf_machine_init_restart(memory, plan, NULL);
+}
+
+WfMachine *
+wf_machine_init_restart(void *memory, const WfPlan *plan,
+						const bool *taken_over)
+{
 	WfMachine  *machine = memory;
 	bool		found = false;
 	int32		step;
@@ -443,6 +441,8 @@ wf_machine_init(void *memory, const WfPlan *plan)
 	memset(memory, 0, wf_machine_size(plan));
 	machine->plan = plan;
 	init_state(machine);
+	for (step = 0; taken_over != NULL && step < plan->nsteps; step++)
+		machine->steps[step].taken_over = taken_over[step];
 
 	for (step = 0; step < plan->nsteps; step++)
 	{
@@ -450,7 +450,7 @@ wf_machine_init(void *memory, const WfPlan *plan)
 
 		Assert(!plan_step->finally ||
 			   plan_step->nconstraints + plan_step->nedges == 0);
-		if (plan_step->disabled)
+		if (plan_step->disabled && !machine->steps[step].taken_over)
 			end_step(machine, step, WF_STEP_SKIPPED, WF_REASON_DISABLED);
 		else if (!plan_step->finally && plan_step->nconstraints == 0)
 		{

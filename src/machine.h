@@ -91,6 +91,16 @@ extern Size wf_machine_size(const WfPlan *plan);
 extern WfMachine *wf_machine_init(void *memory, const WfPlan *plan);
 
 /*
+ * wf_machine_init_restart
+ *		The same for a run that takes over steps of an earlier one:
+ *		taken_over[step], for each step of the plan (NULL: none).  Such a step
+ *		is never executed: it ends as succeeded when its constraints hold, with
+ *		a RECORD of attempt 0 like every step that is not executed.
+ */
+extern WfMachine *wf_machine_init_restart(void *memory, const WfPlan *plan,
+										  const bool *taken_over);
+
+/*
  * wf_machine_attach
  *		Make a copied block usable in this process, whose plan of the same
  *		version is `plan`.

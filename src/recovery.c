@@ -134,7 +134,7 @@ found_open_run(const WfRun *run, void *arg)
 											&xid) == WF_ASKED_PAUSE;
 	if (!queued.paused)
 		wf_intake_enqueue(s, &queued, run->run_id);
-	else if (wf_history_read_record(run->run_id)->n == 0)
+	else if (wf_history_record_began(wf_history_read_record(run->run_id)) == 0)
 		wf_intake_put_aside(s, &queued);
 	else
 		wf_driver_take_over(s, run->run_id);

@@ -189,6 +189,14 @@ extern void wf_driver_condition_known(WfScheduler *s, int entry, char answer,
 extern void wf_driver_variables_done(WfScheduler *s, int entry);
 /* Event: a timer of a step or of a run is due. */
 extern void wf_driver_timer(WfScheduler *s, const WfTimer *timer);
+/* Event: the time of a package step's child run has come. */
+extern void wf_driver_child_due(WfScheduler *s, const WfTimer *timer);
+/* Stop a child run that waits for its time, or for sessions; false: it does
+ * not. */
+extern bool wf_driver_stop_waiting_child(WfScheduler *s, int64 run_id,
+										 Oid stopped_by, const char *reason);
+/* True if it is a child run that does. */
+extern bool wf_driver_child_waits(WfScheduler *s, int64 run_id);
 /* Event: a child run that was handed to a worker, or never started, ended. */
 extern void wf_driver_child_ended(WfScheduler *s, int64 parent_run_id,
 								  int32 parent_step, WfStepStatus status,
