@@ -391,9 +391,6 @@ static const Case cases[] = {
 /* What a step with an option x or y is tried again after. */
 static WfPlanError retry_on[2];
 
-/* The steps with an option t. */
-static bool taken_over[26];
-
 /* One option of a step; returns what comes after it. */
 static const char *
 parse_option(WfPlanStep *step, bool *taken, const char *c)
@@ -454,7 +451,7 @@ parse_step(TestPlan *test, int step, const char *text)
 	{
 		c++;
 		while (*c && *c != '<')
-			c = parse_option(plan_step, &taken_over[step], c);
+			c = parse_option(plan_step, &test->taken_over[step], c);
 	}
 	if (*c == '<')
 	{
@@ -716,10 +713,8 @@ test_case(const Case *unit)
 	WfMachine  *machine;
 	bool		passed;
 
-	memset(taken_over, 0, sizeof(taken_over));
 	parse_plan(&test, unit);
-	machine = wf_machine_init_restart(malloc(wf_machine_size(&test.plan)),
-									  &test.plan, taken_over);
+	machine = machine_new(&test);
 	run_script(machine, unit->script);
 	passed = strcmp(trace, unit->expected) == 0 && wf_machine_ended(machine);
 	tap(passed, unit->name);
@@ -776,7 +771,7 @@ test_delay(const Delay *delay)
 	step->max_attempts = PG_INT32_MAX;
 	step->retry_delay_ms = delay->delay;
 	step->retry_backoff = delay->backoff;
-	machine = machine_new(&test.plan);
+	machine = machine_new(&test);
 	for (i = 0; i < delay->attempts; i++)
 	{
 		wf_machine_timer(machine, 0);
