@@ -48,6 +48,10 @@ static void carry_on(WfScheduler *s, WfDrivenRun *r);
 static void record_passed(WfDrivenRun *r, const WfAction *action);
 static void execute(WfScheduler *s, WfDrivenRun *r, const WfAction *action);
 static bool answered(WfScheduler *s, WfDrivenRun *r, const WfAction *action);
+static bool answered_condition(WfScheduler *s, WfDrivenRun *r,
+							   const WfAction *action);
+static void feed_condition(WfScheduler *s, WfDrivenRun *r, int32 step,
+						   char answer, int sqlstate, const char *message);
 static void take_variables(WfScheduler *s, WfDrivenRun *r, Jsonb *variables);
 static void keep_for_later(WfDrivenRun *r, const WfAction *action);
 static void fill_entry(WfDrivenRun *r, int entry, const WfAction *action,
@@ -229,7 +233,9 @@ carry_on(WfScheduler *s, WfDrivenRun *r)
 				execute(s, r, &action);
 				break;
 			case WF_ACT_CONDITION:
-				wf_driver_hand_out_query(s, r, &action, WF_ENTRY_CONDITION);
+				if (!answered_condition(s, r, &action))
+					wf_driver_hand_out_query(s, r, &action,
+											 WF_ENTRY_CONDITION);
 				break;
 			case WF_ACT_TIMER:
 				set_timer(s, r, &action);
@@ -299,6 +305,32 @@ answered(WfScheduler *s, WfDrivenRun *r, const WfAction *action)
 		take_variables(s, r, outcome->variables);
 	wf_driver_step_ended(s, r, action->step, outcome->status, outcome->sqlstate, NULL,
 			   outcome->message);
+	return true;
+}
+
+/*
+ * answered_condition
+ *		Answer for a condition from the record.  A step that was executed, or
+ *		has a child run, had a true one; what somebody has written since must
+ *		not change that.
+ */
+static bool
+answered_condition(WfScheduler *s, WfDrivenRun *r, const WfAction *action)
+{
+	WfOpenChild key = {r->run_id, action->step, 1, 0};
+	const WfStepOutcome *passed =
+	wf_history_find_outcome(r->record, action->step, 0);
+
+	if (wf_history_find_outcome(r->record, action->step, 1) != NULL ||
+		hash_search(s->children, &key, HASH_FIND, NULL) != NULL)
+		feed_condition(s, r, action->step, WF_CONDITION_TRUE, 0, NULL);
+	else if (passed != NULL && passed->status == WF_STEP_FAILED)
+		feed_condition(s, r, action->step, WF_CONDITION_ERROR,
+					   passed->sqlstate, passed->message);
+	else if (passed != NULL && passed->reason == WF_REASON_CONDITION)
+		feed_condition(s, r, action->step, WF_CONDITION_FALSE, 0, NULL);
+	else
+		return false;
 	return true;
 }
 
@@ -422,14 +454,21 @@ wf_driver_condition_known(WfScheduler *s, int entry, char answer,
 	WfEntry    *e = &s->database->entries[entry];
 	WfDrivenRun *r = wf_driver_find(s, e->run_id);
 
-	if (r == NULL)
-		return;
+	if (r != NULL)
+		feed_condition(s, r, e->step, answer, sqlstate, message);
+}
+
+/* Feed an answer to the machine. */
+static void
+feed_condition(WfScheduler *s, WfDrivenRun *r, int32 step, char answer,
+			   int sqlstate, const char *message)
+{
 	if (answer == WF_CONDITION_ERROR && message != NULL)
-		wf_errors_set(&r->errors, r->context, e->step,
-					  r->plan->steps[e->step].name, sqlstate, NULL, message);
+		wf_errors_set(&r->errors, r->context, step,
+					  r->plan->steps[step].name, sqlstate, NULL, message);
 	LWLockAcquire(&r->live->lock, LW_EXCLUSIVE);
-	r->steps[e->step].entry = -1;
-	wf_machine_condition(r->machine, e->step, answer, sqlstate);
+	r->steps[step].entry = -1;
+	wf_machine_condition(r->machine, step, answer, sqlstate);
 	show_error(s, r);
 	LWLockRelease(&r->live->lock);
 	wf_driver_mark_dirty(s, r);
