@@ -594,6 +594,26 @@ SELECT run_id AS run FROM workflow.run_history WHERE restart_of = :run \gset
 CALL restart(:run) \gset
 SELECT :'status' AS status, done FROM done;
 
+-- Paused while the step that fails is executed: so is the next attempt.
+SELECT workflow.define_package($$ {
+  "name": "rs_paused", "max_attempts": 2, "retry_delay": "1ms",
+  "steps": [{"name": "a", "command": "SELECT work()"}, {"name": "b", "command": "SELECT pg_advisory_xact_lock_shared(4724); SELECT work()", "after": ["a"]}]} $$);
+TRUNCATE effect, broken;
+INSERT INTO broken VALUES ('b');
+SELECT pg_advisory_lock(4724);
+SELECT workflow.start_job('rs_paused') AS run \gset
+CALL await(format('status = ''running'' FROM workflow.step_history WHERE run_id = %s AND step = ''b''', :run));
+SELECT workflow.pause_job(:run);
+SELECT pg_advisory_unlock(4724);
+CALL await(format('EXISTS (SELECT FROM workflow.run WHERE restart_of = %s AND start_at < clock_timestamp())', :run));
+TRUNCATE broken;
+SELECT workflow.start_job('rs_graph') AS other \gset
+SELECT workflow.wait_for_job(:other, '60s');
+SELECT * FROM chain(:run);
+SELECT workflow.resume_job(:run);
+SELECT workflow.wait_for_job(:run, '60s');
+SELECT * FROM chain(:run);
+
 -- Child runs: the package step follows to the last attempt.
 SELECT workflow.define_package($$ {
   "name": "rs_retried_child", "max_attempts": 3, "retry_delay": "10ms",

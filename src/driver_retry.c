@@ -7,7 +7,8 @@
  * is a run of its own, made in the transaction that writes the outcome of the
  * failed one, with a start_at after the package's retry_delay.  From there on
  * the root of a run tree is a queued run like any other: it can be paused and
- * stopped, and counts for max_concurrent_runs.
+ * stopped, and counts for max_concurrent_runs.  If the failed run was paused,
+ * so is the next attempt.
  *
  * The package step that started a child run has no outcome before the last
  * attempt of the child has ended; in between the child's run is among the
@@ -54,6 +55,7 @@ wf_driver_make_attempt(WfScheduler *s, WfDrivenRun *r,
 {
 	WfRestart	restart = {.run_id = r->run_id, .automatic = true};
 	WfTakeOver *take;
+	TransactionId xid;
 
 	if (!is_tried_again(r, outcome))
 		return false;
@@ -74,6 +76,9 @@ wf_driver_make_attempt(WfScheduler *s, WfDrivenRun *r,
 	next->variables = wf_restart_variables(take, r->run.variables);
 	wf_history_insert_run(next);
 	wf_restart_record(take, &restart);
+	if (wf_history_last_command(r->run_id, &xid) == WF_ASKED_PAUSE)
+		wf_history_insert_command(next->run_id, WF_ASKED_PAUSE,
+								  r->run.requested_by);
 	CommandCounterIncrement();	/* it may begin in this turn */
 	s->highest = Max(s->highest, next->run_id);
 	return true;
@@ -88,6 +93,7 @@ wf_driver_queue_attempt(WfScheduler *s, WfDrivenRun *r, const WfRun *next)
 	WfAction	action = {.type = WF_ACT_CHILD, .step = next->parent_step,
 	.attempt = next->parent_attempt};
 	WfOpenChild *child;
+	TransactionId xid;
 
 	if (r->parent == NULL)
 	{
@@ -100,7 +106,10 @@ wf_driver_queue_attempt(WfScheduler *s, WfDrivenRun *r, const WfRun *next)
 			.start_at = next->start_at
 		};
 
-		wf_intake_enqueue(s, &queued, next->run_id);
+		if (wf_history_last_command(next->run_id, &xid) == WF_ASKED_PAUSE)
+			wf_intake_put_aside(s, &queued);
+		else
+			wf_intake_enqueue(s, &queued, next->run_id);
 		return;
 	}
 	child = hash_search(s->children, &key, HASH_ENTER, NULL);
