@@ -41,6 +41,9 @@ struct WfDrivenRun
 	WfLiveStep *steps;			/* likewise */
 	int		   *slots;			/* of each connection: its worker, or -1 */
 	ChildSessions *sessions;	/* of each step */
+	int64	   *earlier_children;	/* of a restarted run, of each step: the
+									 * child run to restart, or 0; NULL: not
+									 * asked for yet */
 	int			reserved;		/* sessions */
 	int			used;			/* own ones, and those drawn by children */
 

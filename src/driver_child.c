@@ -66,6 +66,7 @@ static bool draw_sessions(WfScheduler *s, WfDrivenRun *r, int32 step,
 static void make_child_run(WfDrivenRun *r, const WfAction *action,
 						   const WfPackageRow *package, const WfPlan *plan,
 						   const EarlierChild *earlier, WfRun *child);
+static void list_earlier_children(WfDrivenRun *r, const WfRestart *restart);
 static void find_earlier_child(WfDrivenRun *r, const WfAction *action,
 							   WfPackageRow *package, EarlierChild *earlier);
 static bool adopt_child(WfScheduler *s, WfDrivenRun *r, const WfAction *action,
@@ -364,24 +365,38 @@ static void
 find_earlier_child(WfDrivenRun *r, const WfAction *action,
 				   WfPackageRow *package, EarlierChild *earlier)
 {
-	WfRun		parent;
 	WfRun		child;
 	WfRestart	restart;
-	WfTakeOver *take;
+	int64		run_id;
 
 	if (r->run.restart_of == 0 || action->attempt != 1 ||
-		!wf_history_read_run(r->run.restart_of, &parent) ||
 		!wf_history_read_restart(r->run.restart_of, &restart))
 		return;
-	take = wf_restart_analyse(&parent, r->plan, restart.from_step);
-	if (take->children[action->step] == 0 ||
-		!wf_history_read_run(take->children[action->step], &child) ||
+	if (r->earlier_children == NULL)
+		list_earlier_children(r, &restart);
+	run_id = r->earlier_children[action->step];
+	if (run_id == 0 || !wf_history_read_run(run_id, &child) ||
 		child.package_id != package->package_id)
 		return;
 	earlier->run = child;
 	earlier->use_current_version = restart.use_current_version;
 	if (!restart.use_current_version && child.owner == package->owner)
 		package->version = child.version;
+}
+
+/* Find out once which child runs a restarted run is to restart. */
+static void
+list_earlier_children(WfDrivenRun *r, const WfRestart *restart)
+{
+	Size		size = r->plan->nsteps * sizeof(int64);
+	WfRun		earlier;
+	WfTakeOver *take;
+
+	r->earlier_children = MemoryContextAllocZero(r->context, size);
+	if (!wf_history_read_run(r->run.restart_of, &earlier))
+		return;
+	take = wf_restart_analyse(&earlier, r->plan, restart->from_step);
+	memcpy(r->earlier_children, take->children, size);
 }
 
 /* Insert the row of a child run, a restart of an earlier one or not. */

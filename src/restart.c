@@ -68,7 +68,7 @@ static void judge_step(const WfPlanStep *plan_step, Earlier *step);
 static void follow_step(const WfPlan *plan, Earlier *steps, int32 source);
 static bool holds(WfOn on, const WfStepOutcome *outcome);
 static bool *steps_again(const WfPlan *plan, const char *from_step);
-static int64 child_before(const WfRun *run, const char *step);
+static WfTakeOver *analyse_before(const WfRun *run, const WfPlan *plan);
 static void collect_variables(WfTakeOver *take);
 static int	compare_ends(const void *a, const void *b);
 
@@ -82,6 +82,7 @@ wf_restart_analyse(const WfRun *earlier, const WfPlan *plan,
 	Earlier    *steps = read_steps(earlier, earlier_plan);
 	bool	   *again = steps_again(plan, from_step);
 	WfTakeOver *take = palloc0(sizeof(WfTakeOver));
+	WfTakeOver *before = NULL;
 	int32		i;
 
 	judge_steps(earlier_plan, steps);
@@ -97,12 +98,14 @@ wf_restart_analyse(const WfRun *earlier, const WfPlan *plan,
 			continue;
 		if (steps[index].kept)
 			take->outcomes[i] = steps[index].outcome;
-		else if (plan->steps[i].kind == WF_KIND_PACKAGE &&
-				 (steps[index].outcome == NULL ||
-				  steps[index].outcome->status != WF_STEP_SUCCEEDED))
-			take->children[i] = steps[index].child != 0 ?
-				steps[index].child :
-				child_before(earlier, plan->steps[i].name);
+		else if (plan->steps[i].kind != WF_KIND_PACKAGE ||
+				 is_committed(steps[index].outcome))
+			continue;
+		else if (steps[index].child != 0)
+			take->children[i] = steps[index].child;
+		else if (before != NULL ||
+				 (before = analyse_before(earlier, earlier_plan)) != NULL)
+			take->children[i] = before->children[index];
 	}
 	collect_variables(take);
 	return take;
@@ -259,25 +262,20 @@ steps_again(const WfPlan *plan, const char *from_step)
 	return again;
 }
 
-/* The child run that a step had in the run of which this one is a restart, if
- * it was to be restarted in this one and was not: the step was not reached. */
-static int64
-child_before(const WfRun *run, const char *step)
+/* The same for a run and the one that it is a restart of: which child runs were
+ * to be restarted in it.  NULL if it is none. */
+static WfTakeOver *
+analyse_before(const WfRun *run, const WfPlan *plan)
 {
 	WfRun		before;
 	WfRestart	restart;
-	const WfPlan *plan;
-	int32		index;
 
 	check_stack_depth();
 	if (run->restart_of == 0 ||
 		!wf_history_read_run(run->restart_of, &before) ||
 		!wf_history_read_restart(run->restart_of, &restart))
-		return 0;
-	plan = wf_plan_get(run->package_id, run->version);
-	index = wf_plan_step_index(plan, step);
-	return wf_restart_analyse(&before, plan,
-							  restart.from_step)->children[index];
+		return NULL;
+	return wf_restart_analyse(&before, plan, restart.from_step);
 }
 
 /* What the steps taken over have set, in the order in which they ended. */
