@@ -83,7 +83,9 @@ CREATE TABLE workflow.run (
     root_run_id bigint,
     start_at timestamptz,
     variables jsonb,
-    request_key text
+    request_key text,
+    restart_of bigint,
+    attempt integer
 );
 COMMENT ON TABLE workflow.run IS 'runs as they were requested; the rows never change';
 
@@ -94,6 +96,16 @@ CREATE TABLE workflow.request_key (
     CONSTRAINT request_key_pkey PRIMARY KEY (package_id, key)
 );
 COMMENT ON TABLE workflow.request_key IS 'keys under which runs were requested: a second request under the same key gets the first run';
+
+-- Unique: a run is restarted once.
+CREATE TABLE workflow.run_restart (
+    run_id bigint NOT NULL CONSTRAINT run_restart_pkey PRIMARY KEY,
+    restarted_as bigint NOT NULL,
+    automatic boolean NOT NULL,
+    use_current_version boolean NOT NULL,
+    from_step text
+);
+COMMENT ON TABLE workflow.run_restart IS 'runs that were restarted, and as which runs; automatic: as max_attempts of the package asks for';
 
 CREATE TABLE workflow.run_outcome (
     run_id bigint NOT NULL CONSTRAINT run_outcome_pkey PRIMARY KEY,
@@ -131,6 +143,7 @@ CREATE TABLE workflow.step_outcome (
     messages text,
     result jsonb,
     variables jsonb,
+    child_run_id bigint,
     CONSTRAINT step_outcome_pkey PRIMARY KEY (run_id, step, attempt)
 );
 COMMENT ON TABLE workflow.step_outcome IS 'how attempts of steps ended: written in the transaction that did their work; unique, so that nothing is executed twice';
@@ -399,6 +412,14 @@ AS 'MODULE_PATHNAME', 'wf_resume_job';
 COMMENT ON FUNCTION workflow.resume_job(bigint) IS
 'let a paused run go on; false if the run had ended or was not paused';
 
+CREATE FUNCTION workflow.restart_job(run_id bigint, use_current_version boolean DEFAULT false,
+    variables jsonb DEFAULT NULL, from_step text DEFAULT NULL)
+RETURNS bigint
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'wf_restart_job';
+COMMENT ON FUNCTION workflow.restart_job(bigint, boolean, jsonb, text) IS
+'enqueue a run that takes over what a failed or cancelled run has committed and executes the rest; returns its number';
+
 CREATE PROCEDURE workflow.run_job(package text, variables jsonb DEFAULT '{}', verbose boolean DEFAULT true)
 LANGUAGE c
 AS 'MODULE_PATHNAME', 'wf_run_job';
@@ -554,7 +575,7 @@ COMMENT ON FUNCTION workflow.agent_state() IS 'the agent of this database; for t
 
 -- Runs without an outcome: those from the horizon on, and the few before it.
 CREATE VIEW workflow.open_run WITH (security_barrier) AS
-SELECT r.run_id, r.package_id, r.version, r.requested_at, r.start_at
+SELECT r.run_id, r.package_id, r.version, r.requested_at, r.start_at, r.attempt
 FROM (
     SELECT r.* FROM workflow.horizon h JOIN workflow.run r ON r.run_id >= h.run_id
     UNION ALL
@@ -586,8 +607,10 @@ SELECT r.run_id,
     COALESCE(NULLIF(v.document -> 'variables', 'null'), '{}') || COALESCE(r.variables, '{}')
         || COALESCE(o.variables, '{}') AS variables,
     r.request_key,
+    r.restart_of,
     pg_catalog.pg_get_userbyid(o.stopped_by) AS stopped_by,
-    o.stop_reason
+    o.stop_reason,
+    COALESCE(r.attempt, 1) AS attempt
 FROM workflow.run r
 LEFT JOIN workflow.run_outcome o ON o.run_id = r.run_id
 LEFT JOIN workflow.definition d ON d.package_id = r.package_id
@@ -646,7 +669,8 @@ SELECT r.run_id AS run,
     (workflow.run_step(r.run_id, s.step)).name AS step,
     COALESCE(s.status, t.status) AS state,
     CASE WHEN t.status = 'paused' AND s.wait IS NULL THEN 'paused'
-        WHEN t.status = 'queued' AND r.start_at > pg_catalog.clock_timestamp() THEN 'start_at'
+        WHEN t.status = 'queued' AND r.start_at > pg_catalog.clock_timestamp()
+            THEN CASE WHEN r.attempt > 1 THEN 'retry' ELSE 'start_at' END
         WHEN t.status = 'queued' THEN t.wait
         ELSE COALESCE(s.wait, (
             SELECT 'lock of pid ' || pg_catalog.min(b.pid)

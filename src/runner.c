@@ -10,7 +10,8 @@
  * run_job commits the start of the run first.
  *
  * The end of the run wakes the waiter at once; steps are looked for in
- * between a few times a second.
+ * between a few times a second.  If the run is tried again (max_attempts of
+ * its package), the next attempt is followed.
  *
  * When the caller is cancelled (Ctrl-C), run_job asks the scheduler to stop
  * the run and does not wait for that; watch_job just ends.
@@ -55,6 +56,8 @@ typedef struct Followed
 static void check_can_commit(FunctionCallInfo fcinfo, const char *name);
 static void commit(void);
 static void follow(Followed *f);
+static bool go_on_with_next_attempt(Followed *f,
+									const WfRunOutcome *outcome);
 static void show_steps(Followed *f);
 static void show_step(Followed *f, const WfStepOutcome *outcome);
 static void raise_result(const Followed *f, const WfRunOutcome *outcome);
@@ -157,6 +160,7 @@ follow(Followed *f)
 			ended = wf_wait_for_end(f->run_id, LOOK_INTERVAL_MS, false,
 									&outcome);
 			show_steps(f);
+			ended = ended && !go_on_with_next_attempt(f, &outcome);
 			if (!ended)
 				commit();
 		} while (!ended);
@@ -167,6 +171,25 @@ follow(Followed *f)
 		MemoryContextDelete(f->context);
 	}
 	PG_END_TRY();
+}
+
+/* Follow the next attempt of a run that has failed, if there is one. */
+static bool
+go_on_with_next_attempt(Followed *f, const WfRunOutcome *outcome)
+{
+	int64		next = wf_history_next_attempt(f->run_id);
+
+	if (next == 0)
+		return false;
+	if (f->verbose)
+		ereport(NOTICE,
+				(errmsg("run " INT64_FORMAT " failed, the next attempt is run " INT64_FORMAT ": %s",
+						f->run_id, next, outcome->message)));
+	f->run_id = next;
+	f->plan = NULL;
+	f->nshown = f->ndone = 0;
+	MemoryContextReset(f->context);
+	return true;
 }
 
 /* Show the steps that have ended since the last time. */
@@ -205,7 +228,11 @@ show_step(Followed *f, const WfStepOutcome *outcome)
 		return;
 	f->shown[outcome->step] = true;
 	f->ndone++;
-	if (outcome->status == WF_STEP_SUCCEEDED)
+	if (outcome->reason == WF_REASON_RESTART)
+		ereport(NOTICE,
+				(errmsg("step \"%s\" succeeded before the restart (%d of %d)",
+						name, f->ndone, f->plan->nsteps)));
+	else if (outcome->status == WF_STEP_SUCCEEDED)
 		ereport(NOTICE,
 				(errmsg("step \"%s\" succeeded in %.3f s (%d of %d)", name,
 						seconds, f->ndone, f->plan->nsteps)));

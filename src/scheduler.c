@@ -253,6 +253,8 @@ fire_timers(WfScheduler *s)
 	{
 		if (timer.kind == WF_TIMER_START)
 			wf_intake_start_due(s, &timer);
+		else if (timer.kind == WF_TIMER_CHILD)
+			wf_driver_child_due(s, &timer);
 		else
 			wf_driver_timer(s, &timer);
 	}

@@ -70,6 +70,12 @@ unpack_sqlstate(int sqlstate)
 
 static uint64 random_state;
 
+void
+random_seed(uint64 seed)
+{
+	random_state = seed;
+}
+
 static uint32
 random_bits(void)
 {
@@ -81,13 +87,13 @@ random_bits(void)
 }
 
 /* 0 .. n - 1 */
-static int
+int
 random_below(int n)
 {
 	return (int) (((uint64) random_bits() * n) >> 32);
 }
 
-static bool
+bool
 random_percent(int percent)
 {
 	return random_below(100) < percent;
@@ -103,9 +109,11 @@ plan_init(TestPlan *test, int nsteps, int max_edges)
 	int			i;
 
 	memset(test, 0, sizeof(TestPlan));
+	test->plan.connections = test->connections;
 	test->edges = calloc(max_edges + 1, sizeof(TestEdge));
 	test->plan.edges = calloc(max_edges + 1, sizeof(WfPlanEdge));
 	test->plan.steps = calloc(nsteps + 1, sizeof(WfPlanStep));
+	test->taken_over = calloc(nsteps + 1, sizeof(bool));
 	test->plan.nsteps = nsteps;
 	test->plan.max_concurrent_steps = 4;
 	for (i = 0; i < nsteps; i++)
@@ -159,12 +167,14 @@ plan_free(TestPlan *test)
 	free(test->edges);
 	free(test->plan.edges);
 	free(test->plan.steps);
+	free(test->taken_over);
 }
 
 WfMachine *
-machine_new(const WfPlan *plan)
+machine_new(const TestPlan *test)
 {
-	return wf_machine_init(malloc(wf_machine_size(plan)), plan, NULL, false);
+	return wf_machine_init(malloc(wf_machine_size(&test->plan)), &test->plan,
+						   NULL, false, test->taken_over);
 }
 
 /*
@@ -181,6 +191,7 @@ typedef struct Taste
 	int			main_thread;
 	int			finally;
 	int			fail_package;
+	int			taken_over;
 	int			priorities;		/* number of different ones */
 } Taste;
 
@@ -194,6 +205,7 @@ random_taste(Taste *taste)
 	taste->main_thread = random_below(3) * 30;
 	taste->finally = random_below(2) * 15;
 	taste->fail_package = random_below(3) * 5;
+	taste->taken_over = random_below(3) * 25;
 	taste->priorities = 1 + random_below(4);
 }
 
@@ -299,13 +311,17 @@ random_plan(TestPlan *test)
 	if (random_percent(30))
 		nsteps = random_below(6);
 	plan_init(test, nsteps, nsteps * 4);
-	test->plan.nconnections = random_below(MAX_CONNECTIONS + 1);
+	test->plan.nconnections = random_below(4);
 	test->plan.fail_on_first_error = random_percent(40);
 	test->plan.max_concurrent_steps =
 		random_percent(80) ? 1 + random_below(5) : 100;
 	random_taste(&taste);
 	for (i = 0; i < nsteps; i++)
+	{
 		random_step(&test->plan.steps[i], test->plan.nconnections, &taste);
+		test->taken_over[i] = !test->plan.steps[i].finally &&
+			random_percent(taste.taken_over);
+	}
 	random_edges(test, 1 + random_below(4));
 	plan_sort_edges(test);
 }
@@ -674,7 +690,7 @@ random_package(uint64 seed)
 {
 	static Trial trial;
 
-	random_state = seed;
+	random_seed(seed);
 	complaint = NULL;
 	trial.nops = 0;
 	random_plan(&trial.test);
@@ -684,8 +700,8 @@ random_package(uint64 seed)
 	trial.fail_permille = random_below(3) * 5;
 	trial.pause_permille = random_below(3) * 30;
 	trial.event_percent = random_below(3) * 25;
-	trial.machine = machine_new(&trial.test.plan);
-	trial.saved = machine_new(&trial.test.plan);
+	trial.machine = machine_new(&trial.test);
+	trial.saved = machine_new(&trial.test);
 	trial.saved_at = 0;
 
 	model_init(&trial.model, &trial.test);
@@ -693,7 +709,7 @@ random_package(uint64 seed)
 	trial_after_end(&trial);
 	if (complaint == NULL)
 	{
-		trial_replay(&trial, machine_new(&trial.test.plan), 0);
+		trial_replay(&trial, machine_new(&trial.test), 0);
 		trial_replay(&trial, wf_machine_attach(trial.saved, &trial.test.plan),
 					 trial.saved_at);
 	}
@@ -930,7 +946,7 @@ test_size(Shape shape, int n)
 	char		name[80];
 
 	shape_plan(&test, shape, n);
-	machine = machine_new(&test.plan);
+	machine = machine_new(&test);
 	shape_run(machine, &test, shape, &count);
 	snprintf(name, sizeof(name), "%s, %d", shape_names[shape], n);
 	tap(count.ended == 1 && shape_counts_right(&count, shape, n), name);

@@ -28,18 +28,22 @@ typedef struct TestEdge
 	WfOn		on;
 } TestEdge;
 
+#define MAX_CONNECTIONS 5
+
 typedef struct TestPlan
 {
 	WfPlan		plan;
+	WfPlanConnection connections[MAX_CONNECTIONS];
 	TestEdge   *edges;
 	int			nedges;
+	bool	   *taken_over;		/* steps of an earlier run */
 } TestPlan;
 
 extern void plan_init(TestPlan *test, int nsteps, int max_edges);
 extern void plan_edge(TestPlan *test, int from, int to, WfOn on);
 extern void plan_sort_edges(TestPlan *test);
 extern void plan_free(TestPlan *test);
-extern WfMachine *machine_new(const WfPlan *plan);
+extern WfMachine *machine_new(const TestPlan *test);
 
 /* A SQLSTATE as the server packs it, and the other way round. */
 extern int	pack_sqlstate(const char *text);
@@ -48,12 +52,16 @@ extern const char *unpack_sqlstate(int sqlstate);
 /* Print one line of the result. */
 extern void tap(bool passed, const char *name);
 
+/* Random numbers: the same ones from the same seed. */
+extern void random_seed(uint64 seed);
+extern int	random_below(int n);
+extern bool random_percent(int percent);
+
 /* machine_cases.c */
 extern void test_cases(void);
 
 /* machine_model.c; for plans of up to this size */
 #define MAX_STEPS		30
-#define MAX_CONNECTIONS 3
 
 typedef enum Constraints
 {
