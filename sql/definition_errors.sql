@@ -60,6 +60,10 @@ SELECT try('{"name": "err", "max_concurrent_steps": "4"}');
 SELECT try('{"name": "err", "max_concurrent_steps": 3000000000}');
 SELECT try('{"name": "err", "variables": ["day"]}');
 SELECT try('{"name": "err", "isolation_level": "chaos"}');
+SELECT try('{"name": "err", "max_attempts": 0}');
+SELECT try('{"name": "err", "retry_delay": "-1s"}');
+SELECT try('{"name": "err", "retry_on": []}');
+SELECT try('{"name": "err", "retry_on": ["4"]}');
 SELECT try_step('{"kind": "shell"}');
 SELECT try_step('{"command": 1}');
 SELECT try_step('{"command": ["SELECT", 1]}');
@@ -111,9 +115,6 @@ SELECT try_step('{"kind": "job", "command": "q", "wait": true}');
 SELECT try('{"name": "err", "connections": [{"name": "c", "server": "s"}]}');
 SELECT try_step('{"restartable": true}');
 SELECT try('{"name": "err", "on_interruption": "fail"}');
-SELECT try('{"name": "err", "max_attempts": 2}');
-SELECT try('{"name": "err", "retry_delay": "2s"}');
-SELECT try('{"name": "err", "retry_on": ["40"]}');
 SELECT try('{"name": "err", "history_retention": "1 day"}');
 
 -- Nothing of all this has made a package.

@@ -77,7 +77,7 @@ SELECT what, count(*) FROM effect GROUP BY what;
 SELECT s.step, r.package, r.parent_run_id = s.run_id AS is_child, s.child_run_id = r.run_id AS child, s.remote_run_id = r.run_id AS job
 FROM workflow.step_history AS s JOIN workflow.run_history AS r ON r.run_id IN (s.child_run_id, s.remote_run_id)
 WHERE s.run_id = :run ORDER BY step COLLATE "C";
-SELECT count(*) FROM workflow.transaction_history;
+SELECT count(*) FROM workflow.transaction_history WHERE package LIKE 'views%';
 
 -- of a run that goes on, with what its steps have done so far
 SELECT workflow.define_package($$ {

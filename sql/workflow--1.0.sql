@@ -84,7 +84,8 @@ CREATE TABLE workflow.run (
     start_at timestamptz,
     variables jsonb,
     request_key text,
-    restart_of bigint
+    restart_of bigint,
+    attempt integer
 );
 COMMENT ON TABLE workflow.run IS 'runs as they were requested; the rows never change';
 
@@ -95,6 +96,16 @@ CREATE TABLE workflow.request_key (
     CONSTRAINT request_key_pkey PRIMARY KEY (package_id, key)
 );
 COMMENT ON TABLE workflow.request_key IS 'keys under which runs were requested: a second request under the same key gets the first run';
+
+-- Unique: a run is restarted once.
+CREATE TABLE workflow.run_restart (
+    run_id bigint NOT NULL CONSTRAINT run_restart_pkey PRIMARY KEY,
+    restarted_as bigint NOT NULL,
+    automatic boolean NOT NULL,
+    use_current_version boolean NOT NULL,
+    from_step text
+);
+COMMENT ON TABLE workflow.run_restart IS 'runs that were restarted, and as which runs; automatic: as max_attempts of the package asks for';
 
 CREATE TABLE workflow.run_outcome (
     run_id bigint NOT NULL CONSTRAINT run_outcome_pkey PRIMARY KEY,
@@ -132,6 +143,7 @@ CREATE TABLE workflow.step_outcome (
     messages text,
     result jsonb,
     variables jsonb,
+    child_run_id bigint,
     CONSTRAINT step_outcome_pkey PRIMARY KEY (run_id, step, attempt)
 );
 COMMENT ON TABLE workflow.step_outcome IS 'how attempts of steps ended: written in the transaction that did their work; unique, so that nothing is executed twice';
@@ -400,6 +412,14 @@ AS 'MODULE_PATHNAME', 'wf_resume_job';
 COMMENT ON FUNCTION workflow.resume_job(bigint) IS
 'let a paused run go on; false if the run had ended or was not paused';
 
+CREATE FUNCTION workflow.restart_job(run_id bigint, use_current_version boolean DEFAULT false,
+    variables jsonb DEFAULT NULL, from_step text DEFAULT NULL)
+RETURNS bigint
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'wf_restart_job';
+COMMENT ON FUNCTION workflow.restart_job(bigint, boolean, jsonb, text) IS
+'enqueue a run that takes over what a failed or cancelled run has committed and executes the rest; returns its number';
+
 CREATE PROCEDURE workflow.run_job(package text, variables jsonb DEFAULT '{}', verbose boolean DEFAULT true)
 LANGUAGE c
 AS 'MODULE_PATHNAME', 'wf_run_job';
@@ -575,7 +595,7 @@ COMMENT ON FUNCTION workflow.agent_state() IS 'the agent of this database; for t
 
 -- Runs without an outcome: those from the horizon on, and the few before it.
 CREATE VIEW workflow.open_run WITH (security_barrier) AS
-SELECT r.run_id, r.package_id, r.version, r.requested_at, r.start_at
+SELECT r.run_id, r.package_id, r.version, r.requested_at, r.start_at, r.attempt
 FROM (
     SELECT r.* FROM workflow.horizon h JOIN workflow.run r ON r.run_id >= h.run_id
     UNION ALL
@@ -609,7 +629,8 @@ SELECT r.run_id,
     r.request_key,
     r.restart_of,
     pg_catalog.pg_get_userbyid(o.stopped_by) AS stopped_by,
-    o.stop_reason
+    o.stop_reason,
+    COALESCE(r.attempt, 1) AS attempt
 FROM workflow.run r
 LEFT JOIN workflow.run_outcome o ON o.run_id = r.run_id
 LEFT JOIN workflow.definition d ON d.package_id = r.package_id
@@ -638,6 +659,7 @@ COMMENT ON COLUMN workflow.run_history.request_key IS 'key it was requested unde
 COMMENT ON COLUMN workflow.run_history.restart_of IS 'run that it takes over from';
 COMMENT ON COLUMN workflow.run_history.stopped_by IS 'role that stopped it';
 COMMENT ON COLUMN workflow.run_history.stop_reason IS 'reason given to stop_job';
+COMMENT ON COLUMN workflow.run_history.attempt IS 'of the max_attempts of the package: 1, 2, ...; restart_of is the one before';
 
 CREATE VIEW workflow.step_history WITH (security_barrier) AS
 SELECT s.run_id,
@@ -664,7 +686,7 @@ SELECT s.run_id,
         WHEN s.status = 'interrupted' THEN 'unknown'
         WHEN (p.step).kind = 'package' AND EXISTS (
             SELECT FROM workflow.step_outcome c
-            WHERE c.run_id = s.started_run_id AND (c.status = 's' OR c.remote_run_id IS NOT NULL)) THEN 'partial'
+            WHERE c.run_id = s.started_run_id AND (c.status = 's' OR c.child_run_id IS NOT NULL)) THEN 'partial'
         WHEN EXISTS (
             SELECT FROM workflow.step_start b
             WHERE b.run_id = s.run_id AND b.step = s.step AND b.attempt = s.attempt) THEN 'partial'
@@ -691,7 +713,7 @@ FROM (
     SELECT s.run_id, s.step, s.attempt, workflow.status_name(s.status) AS status,
         workflow.reason_name(s.reason) AS reason, s.rows, s.statement, s.started_at, s.finished_at,
         s.sqlstate, s.message, s.detail, s.hint, s.context, s.messages, s.result, s.pid,
-        s.remote_run_id AS started_run_id, s.transaction_id
+        COALESCE(s.child_run_id, s.remote_run_id) AS started_run_id, s.transaction_id
     FROM workflow.step_outcome s
     UNION ALL
     SELECT r.run_id, s.step, s.attempt, s.status, s.reason, s.rows, s.statement, s.started_at, s.finished_at,
@@ -712,10 +734,10 @@ COMMENT ON COLUMN workflow.step_history.run_id IS 'number of the run';
 COMMENT ON COLUMN workflow.step_history.root_run_id IS 'run at the top of its tree';
 COMMENT ON COLUMN workflow.step_history.package IS 'package of the run';
 COMMENT ON COLUMN workflow.step_history.step IS 'name of the step';
-COMMENT ON COLUMN workflow.step_history.attempt IS '1, 2, ...; 0: a step that was never started';
+COMMENT ON COLUMN workflow.step_history.attempt IS '1, 2, ...; 0: a step that was never started, or was taken over by a restart';
 COMMENT ON COLUMN workflow.step_history.kind IS 'sql, package, job, none';
 COMMENT ON COLUMN workflow.step_history.status IS 'waiting, running, succeeded, failed, skipped, cancelled (by stop_job or a time-out of the run), interrupted (by a crash)';
-COMMENT ON COLUMN workflow.step_history.reason IS 'why it was skipped or never started: disabled, condition, constraint, package failed, cancelled';
+COMMENT ON COLUMN workflow.step_history.reason IS 'why it was skipped or never started: disabled, condition, constraint, package failed, cancelled; or restart: it had succeeded in the run that this one is a restart of';
 COMMENT ON COLUMN workflow.step_history.command IS 'text that is executed, or name of the package';
 COMMENT ON COLUMN workflow.step_history.transaction_id IS 'package transaction that it worked in; null: it committed by itself';
 COMMENT ON COLUMN workflow.step_history.transaction_status IS 'state of that transaction';
@@ -784,7 +806,8 @@ SELECT r.run_id AS run,
     COALESCE(d.name, v.name) AS package,
     (workflow.run_step(r.run_id, s.step)).name AS step,
     COALESCE(s.status, t.status) AS state,
-    CASE WHEN t.status = 'queued' AND r.start_at > pg_catalog.clock_timestamp() THEN 'start_at'
+    CASE WHEN t.status = 'queued' AND r.start_at > pg_catalog.clock_timestamp()
+            THEN CASE WHEN r.attempt > 1 THEN 'retry' ELSE 'start_at' END
         WHEN t.status = 'queued' THEN t.wait
         ELSE COALESCE(s.wait, (
             SELECT 'lock of pid ' || pg_catalog.min(b.pid)

@@ -84,6 +84,7 @@ static const char *const table_names[WF_NTABLES] = {
 	[WF_TABLE_START_GRANT] = "start_grant",
 	[WF_TABLE_RUN] = "run",
 	[WF_TABLE_REQUEST_KEY] = "request_key",
+	[WF_TABLE_RUN_RESTART] = "run_restart",
 	[WF_TABLE_RUN_OUTCOME] = "run_outcome",
 	[WF_TABLE_STEP_OUTCOME] = "step_outcome",
 	[WF_TABLE_TRANSACTION_OUTCOME] = "transaction_outcome",
@@ -100,6 +101,7 @@ static const char *const index_names[WF_NTABLES] = {
 	[WF_TABLE_START_GRANT] = "start_grant_pkey",
 	[WF_TABLE_RUN] = "run_pkey",
 	[WF_TABLE_REQUEST_KEY] = "request_key_pkey",
+	[WF_TABLE_RUN_RESTART] = "run_restart_pkey",
 	[WF_TABLE_RUN_OUTCOME] = "run_outcome_pkey",
 	[WF_TABLE_STEP_OUTCOME] = "step_outcome_pkey",
 	[WF_TABLE_TRANSACTION_OUTCOME] = "transaction_outcome_pkey",
@@ -119,6 +121,7 @@ static struct
 	Oid			relid[WF_NTABLES];
 	Oid			indexid[WF_NTABLES];
 	Oid			definition_name_key;
+	Oid			transaction_key;
 	Oid			package_sequence;
 	Oid			run_sequence;
 	Oid			transaction_sequence;
@@ -173,6 +176,14 @@ wf_catalog_transaction_sequence(void)
 {
 	load_known_objects();
 	return known.transaction_sequence;
+}
+
+/* Index of transaction_outcome on the number of the transaction. */
+Oid
+wf_catalog_transaction_key(void)
+{
+	load_known_objects();
+	return known.transaction_key;
 }
 
 /*
@@ -256,6 +267,8 @@ load_known_objects(void)
 			find_relation(schema, index_names[i]);
 	}
 	known.definition_name_key = find_relation(schema, "definition_name_key");
+	known.transaction_key = find_relation(schema,
+										  "transaction_outcome_transaction_id_key");
 	known.package_sequence = find_relation(schema,
 										   "definition_package_id_seq");
 	known.run_sequence = find_relation(schema, "run_id_seq");
@@ -326,6 +339,15 @@ wf_catalog_lock_request_key(int64 package_id, const char *key)
 	LockDatabaseObject(wf_catalog_relid(WF_TABLE_REQUEST_KEY),
 					   hash_combine(hash, (uint32) package_id), 0,
 					   AccessExclusiveLock);
+}
+
+/* Restarts of a run, likewise. */
+void
+wf_catalog_lock_restart(int64 run_id)
+{
+	LockDatabaseObject(wf_catalog_relid(WF_TABLE_RUN_RESTART),
+					   hash_combine((uint32) (run_id >> 32), (uint32) run_id),
+					   0, AccessExclusiveLock);
 }
 
 static bool

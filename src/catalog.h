@@ -47,6 +47,7 @@ typedef enum WfTable
 	WF_TABLE_START_GRANT,
 	WF_TABLE_RUN,
 	WF_TABLE_REQUEST_KEY,
+	WF_TABLE_RUN_RESTART,
 	WF_TABLE_RUN_OUTCOME,
 	WF_TABLE_STEP_OUTCOME,
 	WF_TABLE_TRANSACTION_OUTCOME,
@@ -65,6 +66,7 @@ extern Oid	wf_catalog_relid(WfTable table);
 extern Oid	wf_catalog_indexid(WfTable table);
 extern Oid	wf_catalog_run_sequence(void);
 extern Oid	wf_catalog_transaction_sequence(void);
+extern Oid	wf_catalog_transaction_key(void); /* index by that number */
 
 /* True if the extension exists in this database.  Looks it up afresh.  FATAL
  * if it is not the one that this process is to end with. */
@@ -95,6 +97,8 @@ extern void wf_catalog_lock_package(int64 package_id, int lockmode);
  */
 extern void wf_catalog_lock_starts(int64 package_id);
 extern void wf_catalog_lock_request_key(int64 package_id, const char *key);
+/* The same for the restarts of one run. */
+extern void wf_catalog_lock_restart(int64 run_id);
 /* AccessShareLock, or false at once if somebody edits the package. */
 extern bool wf_catalog_try_lock_package(int64 package_id);
 /* AccessExclusiveLock, or false at once if somebody starts or edits it. */

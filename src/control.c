@@ -1,12 +1,17 @@
 /*-------------------------------------------------------------------------
  *
  * control.c
- *	  SQL-callable run control: start_job, stop_job, wait_for_job.
+ *	  SQL-callable run control: start_job, stop_job, wait_for_job,
+ *	  restart_job.
  *
  * start_job() is part of the transaction that calls it: it inserts a row, and
  * the scheduler hears of it at the commit (wakeup.c).  stop_job() acts at
  * once: it sends a command, and waits until the run has an outcome.
+ * restart_job() is a start_job() that goes on with an earlier run (restart.c).
  *
+ * A run of a package with max_attempts stands for its attempts: stop_job(),
+ * wait_for_job(), pause_job() and resume_job() mean the last one that there
+ * is.
  *
  *-------------------------------------------------------------------------
  */
@@ -32,6 +37,7 @@
 #include "guc.h"
 #include "history.h"
 #include "plan.h"
+#include "restart.h"
 #include "rights.h"
 #include "session.h"
 #include "shmem.h"
@@ -46,6 +52,7 @@
 PG_FUNCTION_INFO_V1(wf_start_job);
 PG_FUNCTION_INFO_V1(wf_stop_job);
 PG_FUNCTION_INFO_V1(wf_wait_for_job);
+PG_FUNCTION_INFO_V1(wf_restart_job);
 PG_FUNCTION_INFO_V1(wf_pause_job);
 PG_FUNCTION_INFO_V1(wf_resume_job);
 
@@ -88,10 +95,21 @@ static void count_open_run(const WfRun *run, void *arg);
 static void record_skipped(const WfRun *run);
 static const WfPlan *plan_to_start(const WfPackageRow *package);
 static const WfPlan *plan_to_compare(const WfPackageRow *package);
-static void lock_package(const char *name, WfPackageRow *package);
+static void check_enabled(const WfPlan *plan, const WfPackageRow *package);
+static void lock_named_package(const char *name, WfPackageRow *package);
+static void lock_package(int64 package_id, const char *name,
+						 WfPackageRow *package);
+static int64 restart(WfRun *earlier, const WfRestart *how, Jsonb *variables);
+static void check_can_restart(const WfRun *run);
+static void check_not_restarted(int64 run_id);
+static const WfPlan *plan_to_restart(const WfRun *run,
+									 const WfPackageRow *package,
+									 const WfRestart *how);
 static void warn_if_agent_is_down(void);
 static void read_run(int64 run_id, WfRun *run);
 static WfDatabase *running_agent(void);
+static bool wait_for_last_end(int64 run_id, long timeout_ms, bool alone,
+							  WfRunOutcome *outcome);
 static bool stop(int64 run_id, const char *reason, bool force, bool alone,
 				 WfRunOutcome *outcome);
 static void send_stop(WfDatabase *database, int64 run_id, const char *reason,
@@ -129,6 +147,163 @@ wf_start_job(PG_FUNCTION_ARGS)
 	PG_RETURN_INT64(start(&request));
 }
 
+/*
+ * workflow.restart_job(run_id bigint, use_current_version boolean,
+ * variables jsonb, from_step text) returns bigint
+ *		Enqueue a run that takes over what a failed or cancelled run (or one
+ *		that succeeded with failed steps) has committed, and executes the
+ *		rest.  Starts at the commit, as start_job() does.
+ *
+ * Errors: 42704 unknown run, package or from_step; 42501 neither the owner
+ * nor the one who asked for the run, or not allowed to start the package any
+ * more; 55000 a run that has not ended, a child run, nothing to restart, or
+ * restarted already, a disabled package; 22023 variables; the others of
+ * start_job().
+ */
+Datum
+wf_restart_job(PG_FUNCTION_ARGS)
+{
+	WfRun		run;
+	WfRestart	how = {0};
+
+	wf_shmem_require();
+	PreventCommandIfReadOnly("workflow.restart_job()");
+	PreventCommandDuringRecovery("workflow.restart_job()");
+	if (PG_ARGISNULL(0))
+		PG_RETURN_NULL();
+	how.run_id = PG_GETARG_INT64(0);
+	how.use_current_version = !PG_ARGISNULL(1) && PG_GETARG_BOOL(1);
+	how.from_step = PG_ARGISNULL(3) ? NULL :
+		text_to_cstring(PG_GETARG_TEXT_PP(3));
+	wf_history_lock(AccessShareLock);	/* it is not deleted meanwhile */
+	read_run(how.run_id, &run);
+	wf_rights_check_control(&run);
+	check_can_restart(&run);
+	wf_catalog_lock_restart(run.run_id);
+	check_not_restarted(run.run_id);
+	PG_RETURN_INT64(restart(&run, &how, PG_ARGISNULL(2) ? NULL :
+							PG_GETARG_JSONB_P(2)));
+}
+
+/* Make the restart of a run. */
+static int64
+restart(WfRun *earlier, const WfRestart *how, Jsonb *variables)
+{
+	WfPackageRow package;
+	const WfPlan *plan = wf_plan_get(earlier->package_id, earlier->version);
+	WfRestart	done = *how;
+	WfTakeOver *take;
+	WfRun		run = {0};
+
+	lock_package(earlier->package_id, plan->name, &package);
+	plan = plan_to_restart(earlier, &package, how);
+	if (how->from_step != NULL && wf_plan_step_index(plan, how->from_step) < 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("step \"%s\" of package \"%s\" does not exist",
+						how->from_step, package.name)));
+	take = wf_restart_analyse(earlier, plan, how->from_step);
+	run.variables = wf_restart_variables(take, earlier->variables);
+	if (variables != NULL)
+		variables = wf_variables_check(plan, variables);
+	if (variables != NULL)
+		run.variables = run.variables == NULL ? variables :
+			wf_variables_merge(run.variables, variables);
+	wf_variables_check_required(plan, run.variables);
+	run.package_id = package.package_id;
+	run.version = plan->version;
+	run.owner = package.owner;
+	run.requested_by = GetUserId();
+	run.requested_at = GetCurrentTimestamp();
+	run.priority = earlier->priority;
+	run.restart_of = earlier->run_id;
+	done.restarted_as = request_run(plan, &run);
+	CommandCounterIncrement();
+	/* one that was skipped at once leaves the earlier run to be restarted */
+	if (!wf_history_run_ended(done.restarted_as))
+		wf_restart_record(take, &done);
+	CommandCounterIncrement();	/* the next call in this command sees it */
+	return done.restarted_as;
+}
+
+/* The run must be the root of its tree, and have left something to do. */
+static void
+check_can_restart(const WfRun *run)
+{
+	WfRunOutcome outcome;
+	TransactionId xid;
+
+	if (run->parent_run_id != 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("run " INT64_FORMAT " is a child run", run->run_id),
+				 errhint("Restart run " INT64_FORMAT ": its child runs are restarted with it.",
+						 run->root_run_id)));
+	if (!wf_history_read_run_outcome(run->run_id, &outcome, &xid))
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("run " INT64_FORMAT " has not ended", run->run_id)));
+	if (outcome.status == WF_RUN_SKIPPED)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("run " INT64_FORMAT " was skipped", run->run_id),
+				 errhint("Use workflow.start_job() instead.")));
+	if (outcome.status == WF_RUN_SUCCEEDED && outcome.failed_steps == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("run " INT64_FORMAT " has succeeded", run->run_id),
+				 errdetail("There is nothing to restart.")));
+	wf_wait_acknowledge(xid);
+}
+
+/* Caller holds the lock of the restarts of this run. */
+static void
+check_not_restarted(int64 run_id)
+{
+	WfRestart	restart;
+
+	if (!wf_history_read_restart(run_id, &restart))
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("run " INT64_FORMAT " has been restarted already, as run " INT64_FORMAT,
+					run_id, restart.restarted_as),
+			 errhint("Restart run " INT64_FORMAT " if that has failed, too.",
+					 restart.restarted_as)));
+}
+
+/*
+ * plan_to_restart
+ *		The plan of the version that the restart executes.  An earlier version
+ *		is not executed with the rights of somebody who got the package since:
+ *		he has never seen it.
+ */
+static const WfPlan *
+plan_to_restart(const WfRun *run, const WfPackageRow *package,
+				const WfRestart *how)
+{
+	const WfPlan *current;
+
+	if (how->use_current_version)
+		current = plan_to_start(package);
+	else if (run->version == package->version)
+		current = wf_plan_get(run->package_id, run->version);
+	else
+		current = wf_plan_compile(package->package_id, package->version,
+								  wf_catalog_get_document(package->package_id,
+														  package->version));
+	check_enabled(current, package);
+	if (how->use_current_version || run->version == package->version)
+		return current;
+	if (run->owner != package->owner)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("package \"%s\" has another owner since run " INT64_FORMAT,
+						package->name, run->run_id),
+				 errhint("Restart it with use_current_version.")));
+	return wf_plan_get(run->package_id, run->version);
+}
+
 /* See control.h. */
 int64
 wf_control_start(const char *package, Jsonb *variables)
@@ -154,13 +329,10 @@ start(const WfStartRequest *request)
 		ereport(ERROR,
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
 				 errmsg("package must not be null")));
-	lock_package(request->package, &package);
+	lock_named_package(request->package, &package);
 	first = find_request(&package, request->request_key);
 	plan = first == 0 ? plan_to_start(&package) : plan_to_compare(&package);
-	if (!plan->enabled)
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("package \"%s\" is disabled", package.name)));
+	check_enabled(plan, &package);
 	if (request->variables != NULL)
 		run.variables = wf_variables_check(plan, request->variables);
 	wf_variables_check_required(plan, run.variables);
@@ -293,13 +465,13 @@ record_skipped(const WfRun *run)
 }
 
 /*
- * lock_package
+ * lock_named_package
  *		Find a package, check the right to start it, and lock it against
  *		edits.  The row is read again under the lock, and the package found
  *		again if it has lost the name meanwhile.
  */
 static void
-lock_package(const char *name, WfPackageRow *package)
+lock_named_package(const char *name, WfPackageRow *package)
 {
 	int64		package_id;
 
@@ -316,6 +488,31 @@ lock_package(const char *name, WfPackageRow *package)
 	} while (!wf_catalog_find_package_by_id(package_id, package) ||
 			 strcmp(package->name, name) != 0);
 	wf_rights_check_start(package);
+}
+
+/*
+ * lock_package
+ *		Lock a package against edits, and read its row, as long as it is there
+ *		and the caller may start it.
+ */
+static void
+lock_package(int64 package_id, const char *name, WfPackageRow *package)
+{
+	wf_catalog_lock_package(package_id, AccessShareLock);
+	if (!wf_catalog_find_package_by_id(package_id, package))
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("package \"%s\" does not exist", name)));
+	wf_rights_check_start(package);
+}
+
+static void
+check_enabled(const WfPlan *plan, const WfPackageRow *package)
+{
+	if (!plan->enabled)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("package \"%s\" is disabled", package->name)));
 }
 
 /*
@@ -399,8 +596,9 @@ read_run(int64 run_id, WfRun *run)
 
 /*
  * workflow.wait_for_job(run_id bigint, timeout interval) returns text
- *		Wait for the end of a run and return its status; null after the
- *		time-out.  A null time-out waits for ever.
+ *		Wait for the end of a run and return its status, if its package has
+ *		max_attempts that of the last attempt; null after the time-out.  A
+ *		null time-out waits for ever.
  *
  * Errors: 42704 unknown run (or one that the caller may not see), 55000 a run
  * that this very transaction started, 22023 negative time-out.
@@ -426,9 +624,30 @@ wf_wait_for_job(PG_FUNCTION_ARGS)
 						run_id),
 				 errdetail("The run starts when the transaction commits.")));
 	read_run(run_id, &run);
-	if (!wf_wait_for_end(run_id, timeout, wf_wait_is_whole_statement(fcinfo), &outcome))
+	if (!wait_for_last_end(run_id, timeout,
+						   wf_wait_is_whole_statement(fcinfo), &outcome))
 		PG_RETURN_NULL();
 	PG_RETURN_TEXT_P(cstring_to_text(wf_run_status_name(outcome.status)));
+}
+
+/* Wait for the end of a run and of the attempts that follow it. */
+static bool
+wait_for_last_end(int64 run_id, long timeout_ms, bool alone,
+				  WfRunOutcome *outcome)
+{
+	TimestampTz until = TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
+													timeout_ms);
+	long		left = timeout_ms;
+
+	do
+	{
+		if (timeout_ms >= 0)
+			left = TimestampDifferenceMilliseconds(GetCurrentTimestamp(),
+												   until);
+		if (!wf_wait_for_end(run_id, left, alone, outcome))
+			return false;
+	} while ((run_id = wf_history_next_attempt(run_id)) != 0);
+	return true;
 }
 
 /*
@@ -451,9 +670,9 @@ wf_stop_job(PG_FUNCTION_ARGS)
 	PreventCommandDuringRecovery("workflow.stop_job()");
 	if (PG_ARGISNULL(0))
 		PG_RETURN_NULL();
-	run_id = PG_GETARG_INT64(0);
-	read_run(run_id, &run);
+	read_run(PG_GETARG_INT64(0), &run);
 	wf_rights_check_control(&run);
+	run_id = wf_history_last_attempt(run.run_id);
 	if (wf_history_run_ended(run_id))
 		PG_RETURN_BOOL(false);
 	if (wf_wakeup_started_here(run_id))
@@ -476,7 +695,8 @@ wf_stop_job(PG_FUNCTION_ARGS)
 /*
  * stop
  *		Ask for the end of a run, and wait for it a while.  What a scheduler
- *		had not taken in when it left is lost, so its successor is asked again.
+ *		had not taken in when it left is lost, so its successor is asked again;
+ *		so is one that has made another attempt of the run meanwhile.
  */
 static bool
 stop(int64 run_id, const char *reason, bool force, bool alone,
@@ -497,7 +717,14 @@ stop(int64 run_id, const char *reason, bool force, bool alone,
 			send_stop(database, run_id, reason, force);
 		}
 		if (wf_wait_for_end(run_id, ASK_AGAIN_MS, alone, outcome))
-			return true;
+		{
+			int64		next = wf_history_next_attempt(run_id);
+
+			if (next == 0)
+				return true;
+			run_id = next;
+			asked = 0;
+		}
 	}
 	return false;
 }
@@ -560,6 +787,8 @@ ask(int64 run_id, char what)
 								 "workflow.resume_job()");
 	read_run(run_id, &run);
 	wf_rights_check_control(&run);
+	run_id = wf_history_last_attempt(run_id);
+	command.first_run = command.last_run = run_id;
 	if (wf_history_run_ended(run_id))
 		return false;
 	if (wf_wakeup_started_here(run_id))
@@ -581,7 +810,7 @@ ask(int64 run_id, char what)
 			;
 	} while (!done);
 	if (asked.ended)
-		return false;
+		return wf_history_next_attempt(run_id) != 0 && ask(run_id, what);
 	wf_wait_acknowledge(asked.xid);
 	return true;
 }

@@ -14,8 +14,9 @@
  * the run ends.
  *
  * Beside this file: driver_child.c starts child runs and keeps the sessions
- * that runs may need, driver_control.c stops and pauses runs,
- * driver_transaction.c has the package transactions.
+ * that runs may need, driver_retry.c tries failed runs again,
+ * driver_control.c stops and pauses runs, driver_transaction.c has the package
+ * transactions.
  *
  *-------------------------------------------------------------------------
  */
@@ -32,6 +33,7 @@
 #include "guc.h"
 #include "machine.h"
 #include "driver.h"
+#include "restart.h"
 #include "run_log.h"
 #include "scheduler.h"
 #include "variables.h"
@@ -66,6 +68,7 @@ static bool retry_backlog(WfScheduler *s, WfDrivenRun *r);
 static void end_run(WfScheduler *s, WfDrivenRun *r, const WfAction *action);
 static void describe_end(WfDrivenRun *r, const WfAction *action,
 						 WfRunOutcome *outcome);
+static void note_end(WfScheduler *s, WfDrivenRun *r);
 static void release(WfScheduler *s, WfDrivenRun *r);
 
 /* Prepare. */
@@ -128,7 +131,7 @@ wf_driver_begin(WfScheduler *s, const WfRun *run, bool replay, int sessions,
 	for (i = 0; i < r->plan->nconnections; i++)
 		r->slots[i] = -1;
 	r->sessions = palloc0(sizeof(ChildSessions) * Max(r->plan->nsteps, 1));
-	if (replay)
+	if (replay || run->restart_of != 0)
 		r->record = wf_history_read_record(run->run_id);
 	make_live(s, r);
 	wf_run_log_begun(&r->run, r->plan, replay);
@@ -249,7 +252,8 @@ make_live(WfScheduler *s, WfDrivenRun *r)
 
 	r->machine = wf_machine_init(dsa_get_address(s->area, machine), r->plan,
 								 r->transaction == NULL ? NULL :
-								 &r->transaction->state, r->inherits);
+								 &r->transaction->state, r->inherits,
+								 wf_restart_taken_over(r->plan, r->record));
 	r->steps = dsa_get_address(s->area, steps);
 	for (i = 0; i < r->plan->nsteps; i++)
 		r->steps[i].entry = -1;
@@ -257,10 +261,9 @@ make_live(WfScheduler *s, WfDrivenRun *r)
 	LWLockInitialize(&r->live->lock, wf_shared->area_tranche);
 	r->live->package_id = r->plan->package_id;
 	r->live->version = r->plan->version;
-	r->live->started_at = GetCurrentTimestamp();
-	if (r->record != NULL && r->record->n > 0 &&
-		r->record->outcomes[0].started_at != 0)
-		r->live->started_at = r->record->outcomes[0].started_at;
+	r->live->started_at = wf_history_record_began(r->record);
+	if (r->live->started_at == 0)
+		r->live->started_at = GetCurrentTimestamp();
 	r->live->sqlstate = 0;
 	r->live->error = InvalidDsaPointer;
 	r->live->transaction_number = 0;
@@ -479,7 +482,8 @@ answered(WfScheduler *s, WfDrivenRun *r, const WfAction *action)
 /*
  * condition_answered
  *		Answer a condition from the record: the step was executed, or has a
- *		child run, or ended by its condition.
+ *		child run, or ended by its condition.  What somebody has written since
+ *		must not change that.
  */
 static bool
 condition_answered(WfScheduler *s, WfDrivenRun *r, const WfAction *action)
@@ -937,8 +941,10 @@ end_run(WfScheduler *s, WfDrivenRun *r, const WfAction *action)
 	WfStepStatus status = wf_history_step_status(action->run_status,
 												 r->parent_stops);
 	WfRunOutcome *outcome;
+	WfRun		next;
 	MemoryContext old = MemoryContextSwitchTo(r->context);
 	bool		deferred;
+	bool		again;
 	int			i;
 
 	wf_recovery_end_children(s, r->run_id, r->stopped_by, r->stop_reason);
@@ -946,11 +952,19 @@ end_run(WfScheduler *s, WfDrivenRun *r, const WfAction *action)
 	describe_end(r, action, outcome);
 	deferred = wf_driver_defer_end(r);
 	MemoryContextSwitchTo(old);
+	again = wf_driver_make_attempt(s, r, outcome, &next);
 	for (i = 0; i < r->plan->nconnections; i++)
 	{
 		if (!wf_driver_branch_keeps(r, r->slots[i]))
 			wf_driver_release_session(s, r, r->slots[i]);
 		r->slots[i] = -1;
+	}
+	if (again)
+	{
+		note_end(s, r);
+		wf_driver_queue_attempt(s, r, &next);
+		release(s, r);
+		return;
 	}
 	if (r->parent != NULL && action->run_status == WF_RUN_CANCELLED)
 		wf_driver_step_ended(s, r->parent, r->run.parent_step, status,
@@ -972,10 +986,16 @@ wf_driver_write_end(WfScheduler *s, WfDrivenRun *r)
 	wf_history_end_run(&r->run, r->outcome, r->parent == NULL ? 0 :
 					   r->parent->steps[r->run.parent_step].transaction_id,
 					   r->parent_stops);
+	note_end(s, r);
+	release(s, r);
+}
+
+static void
+note_end(WfScheduler *s, WfDrivenRun *r)
+{
 	wf_run_log_ended(&r->run, r->plan, r->outcome);
 	wf_scheduler_note_end(s, r->run_id,
 						  r->parent == NULL ? r->run.package_id : 0);
-	release(s, r);
 }
 
 /*

@@ -75,6 +75,9 @@ struct WfDrivenRun
 	WfLiveStep *steps;			/* likewise */
 	int		   *slots;			/* of each connection: its worker, or -1 */
 	ChildSessions *sessions;	/* of each step */
+	int64	   *earlier_children;	/* of a restarted run, of each step: the
+									 * child run to restart, or 0; NULL: not
+									 * asked for yet */
 	int			reserved;		/* sessions */
 	int			own_sessions;
 	int			used;			/* own ones, and those drawn by children */
@@ -133,6 +136,19 @@ extern void wf_driver_write_and_end_step(WfScheduler *s, WfDrivenRun *r,
 
 /* The attempt of a step that was asked for last has not begun, and will not. */
 extern void wf_driver_not_begun(WfScheduler *s, WfDrivenRun *r, int32 step);
+/*
+ * If a run that has ended is to be tried again: write its outcome, and make
+ * the run that is the next attempt.  Then the caller, when it has let go of
+ * the run's sessions, has it wait for its time.  In driver_retry.c.
+ */
+extern bool wf_driver_make_attempt(WfScheduler *s, WfDrivenRun *r,
+								   const WfRunOutcome *outcome, WfRun *next);
+extern void wf_driver_queue_attempt(WfScheduler *s, WfDrivenRun *r,
+									const WfRun *next);
+
+/* If an open child run may not start yet: have the step wait for its time. */
+extern bool wf_driver_await_attempt(WfScheduler *s, WfDrivenRun *r,
+									const WfRun *child);
 
 /* The run's machine may have something to do. */
 extern void wf_driver_mark_dirty(WfScheduler *s, WfDrivenRun *r);
@@ -166,6 +182,10 @@ extern void wf_driver_lose_transaction(WfScheduler *s, WfDrivenRun *r,
 									   int sqlstate, const char *message);
 
 /* ---- driver_child.c, driver_control.c ---- */
+
+/* The child run of a package step goes on when it can be: see below. */
+extern void wf_driver_wait_for_child(WfScheduler *s, WfDrivenRun *r,
+									 const WfAction *action);
 
 /* Carry out actions: CHILD, and CANCEL. */
 extern void wf_driver_start_child(WfScheduler *s, WfDrivenRun *r,

@@ -28,6 +28,7 @@
 #include "errors.h"
 #include "guc.h"
 #include "machine.h"
+#include "restart.h"
 #include "rights.h"
 #include "driver.h"
 #include "scheduler.h"
@@ -41,13 +42,21 @@ typedef struct WaitingChild
 	int32		attempt;
 } WaitingChild;
 
+/* The child run that a new one is a restart of. */
+typedef struct EarlierChild
+{
+	WfRun		run;			/* run_id 0: there is none */
+	bool		use_current_version;
+} EarlierChild;
+
 static int	bound_of(const WfPlan *plan, int level, bool inherits);
 static const WfPlan *current_plan(const WfPackageRow *package);
+static void refuse_child(WfScheduler *s, WfDrivenRun *r,
+						 const WfAction *action, const WfPlan *plan,
+						 const WfRun *adopted);
 static Jsonb *child_variables(WfDrivenRun *r, int32 step,
 							  const WfPlan *plan);
 static char *wrong_variables(WfDrivenRun *r, int32 step, const WfPlan *plan);
-static void wait_for_child(WfScheduler *s, WfDrivenRun *r,
-						   const WfAction *action);
 static bool may_start_child(WfDrivenRun *r, const char *name,
 							WfPackageRow *package, int *sqlstate,
 							char **message);
@@ -56,7 +65,12 @@ static bool draw_sessions(WfScheduler *s, WfDrivenRun *r, int32 step,
 						  int need);
 static void make_child_run(WfDrivenRun *r, const WfAction *action,
 						   const WfPackageRow *package, const WfPlan *plan,
-						   WfRun *child);
+						   const EarlierChild *earlier, WfRun *child);
+static void list_earlier_children(WfDrivenRun *r, const WfRestart *restart);
+static void find_earlier_child(WfDrivenRun *r, const WfAction *action,
+							   WfPackageRow *package, EarlierChild *earlier);
+static bool awaits_child(WfScheduler *s, const WfDrivenRun *r,
+						 const WfAction *action);
 static void hand_out_child(WfScheduler *s, WfDrivenRun *r, const WfRun *child,
 						   bool replay, bool inherits);
 static void set_timeout(WfScheduler *s, WfDrivenRun *r, const WfRun *child);
@@ -132,7 +146,13 @@ wf_driver_start_child(WfScheduler *s, WfDrivenRun *r, const WfAction *action)
 	bool		inherits;
 	bool		adopted = wf_driver_open_child(s, r, action->step,
 										   action->attempt, &child);
+	EarlierChild earlier = {0};
 
+	if (adopted && wf_driver_await_attempt(s, r, &child))
+	{
+		set_timeout(s, r, &child);
+		return;
+	}
 	if (!adopted &&
 		!may_start_child(r, r->plan->steps[action->step].command, &package,
 						 &sqlstate, &message))
@@ -149,10 +169,12 @@ wf_driver_start_child(WfScheduler *s, WfDrivenRun *r, const WfAction *action)
 	}
 	if (!adopted && !wf_catalog_try_lock_package(package.package_id))
 	{
-		wait_for_child(s, r, action);	/* somebody edits it */
+		wf_driver_wait_for_child(s, r, action);	/* somebody edits it */
 		s->retry_soon = true;
 		return;
 	}
+	if (!adopted)
+		find_earlier_child(r, action, &package, &earlier);
 	plan = adopted ? wf_plan_get(child.package_id, child.version) :
 		current_plan(&package);
 	if (!adopted &&
@@ -175,33 +197,18 @@ wf_driver_start_child(WfScheduler *s, WfDrivenRun *r, const WfAction *action)
 	need = bound_of(plan, r->level + 1, inherits);
 	if (need + sessions_above(r) > wf_max_workers)
 	{
-		message = psprintf("package \"%s\" needs more sessions than workers there can be",
-						   plan->name);
-		if (!adopted)
-		{
-			wf_driver_write_and_end_step(s, r, action->step, WF_STEP_FAILED,
-										 ERRCODE_CONFIGURATION_LIMIT_EXCEEDED,
-										 message);
-			return;
-		}
-		wf_driver_forget_open_child(s, &child);
-		wf_scheduler_end_unstarted(s, &child, WF_RUN_FAILED,
-								   ERRCODE_CONFIGURATION_LIMIT_EXCEEDED,
-								   message, InvalidOid, NULL, false);
-		wf_driver_step_ended(s, r, action->step, WF_STEP_FAILED,
-							 ERRCODE_CONFIGURATION_LIMIT_EXCEEDED, NULL,
-							 message);
+		refuse_child(s, r, action, plan, adopted ? &child : NULL);
 		return;
 	}
 	if (!draw_sessions(s, r, action->step, need))
 	{
-		wait_for_child(s, r, action);
+		wf_driver_wait_for_child(s, r, action);
 		return;
 	}
 	if (adopted)
 		wf_driver_forget_open_child(s, &child);
 	else
-		make_child_run(r, action, &package, plan, &child);
+		make_child_run(r, action, &package, plan, &earlier, &child);
 	hand_out_child(s, r, &child, adopted, inherits);
 }
 
@@ -211,6 +218,29 @@ wf_driver_inherits(const WfDrivenRun *r, int32 step, const WfPlan *plan)
 {
 	return plan->use_transactions &&
 		wf_machine_step_transaction(r->machine, step) != 0;
+}
+
+/* A child, adopted or not made yet (NULL), needs more than there can be. */
+static void
+refuse_child(WfScheduler *s, WfDrivenRun *r, const WfAction *action,
+			 const WfPlan *plan, const WfRun *adopted)
+{
+	char	   *message = psprintf("package \"%s\" needs more sessions than workers there can be",
+								   plan->name);
+
+	if (adopted == NULL)
+	{
+		wf_driver_write_and_end_step(s, r, action->step, WF_STEP_FAILED,
+									 ERRCODE_CONFIGURATION_LIMIT_EXCEEDED,
+									 message);
+		return;
+	}
+	wf_driver_forget_open_child(s, adopted);
+	wf_scheduler_end_unstarted(s, adopted, WF_RUN_FAILED,
+							   ERRCODE_CONFIGURATION_LIMIT_EXCEEDED,
+							   message, InvalidOid, NULL, false);
+	wf_driver_step_ended(s, r, action->step, WF_STEP_FAILED,
+						 ERRCODE_CONFIGURATION_LIMIT_EXCEEDED, NULL, message);
 }
 
 /* What a child gets of variables. */
@@ -239,8 +269,8 @@ wrong_variables(WfDrivenRun *r, int32 step, const WfPlan *plan)
 }
 
 /* The step waits until its child can be started. */
-static void
-wait_for_child(WfScheduler *s, WfDrivenRun *r, const WfAction *action)
+void
+wf_driver_wait_for_child(WfScheduler *s, WfDrivenRun *r, const WfAction *action)
 {
 	MemoryContext old = MemoryContextSwitchTo(s->context);
 	WaitingChild *waiting = palloc(sizeof(WaitingChild));
@@ -368,11 +398,61 @@ wf_driver_give_back_sessions(WfScheduler *s, WfDrivenRun *r, int32 step)
 	memset(&r->sessions[step], 0, sizeof(ChildSessions));
 }
 
-/* Insert the row of a child run. */
+/*
+ * find_earlier_child
+ *		In a restarted run, the child run that the new one is a restart of;
+ *		*earlier stays as it is if there is none.  As long as nobody asks for
+ *		the current version and the package has the same owner, the version is
+ *		the one that the earlier child executed.  Another attempt of the step
+ *		begins anew.
+ */
+static void
+find_earlier_child(WfDrivenRun *r, const WfAction *action,
+				   WfPackageRow *package, EarlierChild *earlier)
+{
+	WfRun		child;
+	WfRestart	restart;
+	int64		run_id;
+
+	if (r->run.restart_of == 0 || action->attempt != 1 ||
+		!wf_history_read_restart(r->run.restart_of, &restart))
+		return;
+	if (r->earlier_children == NULL)
+		list_earlier_children(r, &restart);
+	run_id = r->earlier_children[action->step];
+	if (run_id == 0 || !wf_history_read_run(run_id, &child) ||
+		child.package_id != package->package_id)
+		return;
+	earlier->run = child;
+	earlier->use_current_version = restart.use_current_version;
+	if (!restart.use_current_version && child.owner == package->owner)
+		package->version = child.version;
+}
+
+/* Find out once which child runs a restarted run is to restart. */
+static void
+list_earlier_children(WfDrivenRun *r, const WfRestart *restart)
+{
+	Size		size = r->plan->nsteps * sizeof(int64);
+	WfRun		earlier;
+	WfTakeOver *take;
+
+	r->earlier_children = MemoryContextAllocZero(r->context, size);
+	if (!wf_history_read_run(r->run.restart_of, &earlier))
+		return;
+	take = wf_restart_analyse(&earlier, r->plan, restart->from_step);
+	memcpy(r->earlier_children, take->children, size);
+}
+
+/* Insert the row of a child run, a restart of an earlier one or not. */
 static void
 make_child_run(WfDrivenRun *r, const WfAction *action,
-			   const WfPackageRow *package, const WfPlan *plan, WfRun *child)
+			   const WfPackageRow *package, const WfPlan *plan,
+			   const EarlierChild *earlier, WfRun *child)
 {
+	WfTakeOver *take = NULL;
+	WfRestart	restart = {.run_id = earlier->run.run_id};
+
 	memset(child, 0, sizeof(WfRun));
 	child->run_id = wf_history_next_run_id();
 	child->package_id = package->package_id;
@@ -386,8 +466,22 @@ make_child_run(WfDrivenRun *r, const WfAction *action,
 	child->parent_step = action->step;
 	child->parent_attempt = action->attempt;
 	child->variables = child_variables(r, action->step, plan);
+	child->attempt = 1;
+	if (restart.run_id != 0)
+	{
+		take = wf_restart_analyse(&earlier->run, plan, NULL);
+		child->restart_of = restart.run_id;
+		child->variables = wf_restart_variables(take, child->variables);
+		restart.restarted_as = child->run_id;
+		restart.use_current_version = earlier->use_current_version;
+	}
 	wf_catalog_mark_version_used(package->package_id, package->version);
 	wf_history_insert_run(child);
+	if (take != NULL)
+	{
+		wf_restart_record(take, &restart);
+		CommandCounterIncrement();	/* whoever drives it reads its record */
+	}
 }
 
 /* See driver.h.  One that was started before and is still open goes on. */
@@ -431,6 +525,10 @@ hand_out_child(WfScheduler *s, WfDrivenRun *r, const WfRun *child,
 			   bool replay, bool inherits)
 {
 	const WfPlan *plan = wf_plan_get(child->package_id, child->version);
+	TimestampTz started_at = wf_history_requested_at(child);
+	TransactionId xid;
+	bool		paused = replay &&
+		wf_history_last_command(child->run_id, &xid) == WF_ASKED_PAUSE;
 	int			entry = -1;
 	Oid			stopped_by;
 	const char *reason;
@@ -441,7 +539,7 @@ hand_out_child(WfScheduler *s, WfDrivenRun *r, const WfRun *child,
 	LWLockAcquire(&r->live->lock, LW_EXCLUSIVE);
 	r->steps[child->parent_step].entry = entry;
 	r->steps[child->parent_step].child_run_id = child->run_id;
-	r->steps[child->parent_step].started_at = child->requested_at;
+	r->steps[child->parent_step].started_at = started_at;
 	LWLockRelease(&r->live->lock);
 	s->highest = Max(s->highest, child->run_id);
 	set_timeout(s, r, child);
@@ -459,15 +557,18 @@ hand_out_child(WfScheduler *s, WfDrivenRun *r, const WfRun *child,
 		e->parent_transaction_id =
 			r->steps[child->parent_step].transaction_id;
 		e->replay = replay;
+		e->pause = paused;
 		wf_scheduler_hand_out(s, entry, WF_READY_GOING, -1);
+		return;
 	}
-	else
-		wf_driver_begin(s, child, replay,
-						r->sessions[child->parent_step].drawn, inherits,
-						false);
+	wf_driver_begin(s, child, replay, r->sessions[child->parent_step].drawn,
+					inherits, paused);
+	if (paused)
+		wf_driver_pause(s, wf_driver_find(s, child->run_id), true);
 }
 
-/* The time of a package step counts from the begin of its child run. */
+/* The time of a package step counts from the begin of its child run, and is
+ * that of all attempts that it makes. */
 static void
 set_timeout(WfScheduler *s, WfDrivenRun *r, const WfRun *child)
 {
@@ -477,7 +578,8 @@ set_timeout(WfScheduler *s, WfDrivenRun *r, const WfRun *child)
 
 	if (timeout_ms == 0)
 		return;
-	timer.at = TimestampTzPlusMilliseconds(child->requested_at, timeout_ms);
+	timer.at = TimestampTzPlusMilliseconds(wf_history_requested_at(child),
+										   timeout_ms);
 	wf_timers_add(&s->timers, &timer);
 }
 
@@ -498,6 +600,20 @@ wf_driver_stop_waiting(WfScheduler *s, const WfDrivenRun *r, int32 step)
 	}
 }
 
+/* True if this attempt of a package step is in progress without a child that
+ * anybody has in hand. */
+static bool
+awaits_child(WfScheduler *s, const WfDrivenRun *r, const WfAction *action)
+{
+	const WfLiveStep *step = &r->steps[action->step];
+
+	return wf_machine_step_status(r->machine, action->step) ==
+		WF_STEP_RUNNING &&
+		wf_machine_step_attempt(r->machine, action->step) ==
+		action->attempt && step->entry < 0 &&
+		wf_driver_find(s, step->child_run_id) == NULL;
+}
+
 /* Children that wait for sessions may find them now. */
 void
 wf_driver_retry_waiting(WfScheduler *s)
@@ -516,11 +632,10 @@ wf_driver_retry_waiting(WfScheduler *s)
 		WfAction	action = {.type = WF_ACT_CHILD, .step = w->step,
 		.attempt = w->attempt};
 
-		if (r != NULL && wf_machine_paused(r->machine))
-			wait_for_child(s, r, &action);
-		else if (r != NULL &&
-				 wf_machine_step_status(r->machine, w->step) ==
-				 WF_STEP_RUNNING)
+		if (r != NULL && wf_machine_paused(r->machine) &&
+			awaits_child(s, r, &action))
+			wf_driver_wait_for_child(s, r, &action);
+		else if (r != NULL && awaits_child(s, r, &action))
 			wf_driver_start_child(s, r, &action);
 		pfree(w);
 	}

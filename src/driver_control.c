@@ -66,7 +66,8 @@ wf_driver_take_over(WfScheduler *s, int64 run_id, bool pause)
 		LWLockAcquire(&parent->live->lock, LW_EXCLUSIVE);
 		parent->steps[run.parent_step].entry = -1;
 		parent->steps[run.parent_step].child_run_id = run_id;
-		parent->steps[run.parent_step].started_at = run.requested_at;
+		parent->steps[run.parent_step].started_at =
+			wf_history_requested_at(&run);
 		LWLockRelease(&parent->live->lock);
 	}
 	wf_driver_begin(s, &run, true, sessions, parent != NULL &&
@@ -283,7 +284,16 @@ cancel_child(WfScheduler *s, WfDrivenRun *r, int32 step, Oid stopped_by,
 		return;
 	}
 	if (entry < 0)
+	{
+		/* it waits for its time, or for sessions */
+		if (!wf_driver_open_child(s, r, step,
+								  wf_machine_step_attempt(r->machine, step),
+								  &child))
+			return;
+		(void) withdraw(s, r, step);
+		wf_driver_stop_idle(s, &child, stopped_by, reason, parent_stops);
 		return;
+	}
 	e = &s->database->entries[entry];
 	if (!e->cancel)
 	{
@@ -347,7 +357,7 @@ wf_driver_stop_idle(WfScheduler *s, const WfRun *run, Oid stopped_by,
 static bool
 has_begun(WfScheduler *s, int64 run_id)
 {
-	return wf_history_read_record(run_id)->n > 0 ||
+	return wf_history_record_has_begun(wf_history_read_record(run_id)) ||
 		wf_driver_count_open_children(s, run_id) > 0;
 }
 

@@ -52,7 +52,8 @@ enum
 	RUN_VARIABLES,
 	RUN_REQUEST_KEY,
 	RUN_RESTART_OF,
-	RUN_NCOLUMNS = RUN_RESTART_OF
+	RUN_ATTEMPT,
+	RUN_NCOLUMNS = RUN_ATTEMPT
 };
 
 /* Columns of workflow.request_key. */
@@ -104,7 +105,8 @@ enum
 	SO_MESSAGES,
 	SO_RESULT,
 	SO_VARIABLES,
-	SO_NCOLUMNS = SO_VARIABLES
+	SO_CHILD_RUN_ID,
+	SO_NCOLUMNS = SO_CHILD_RUN_ID
 };
 
 /* Columns of workflow.step_start. */
@@ -144,6 +146,8 @@ static void set_jsonb(Datum *values, bool *nulls, int column,
 static const char *get_text(Datum *values, bool *nulls, int column);
 static void deform_step_outcome(HeapTuple tuple, TupleDesc desc,
 								WfStepOutcome *outcome);
+static void init_attempt_keys(ScanKeyData *keys, int64 run_id, int32 step,
+							  int32 attempt);
 static int	compare_attempts(const void *a, const void *b);
 static SysScanDesc begin_scan_by_run(Relation rel, WfTable table,
 									 int64 run_id);
@@ -219,6 +223,8 @@ wf_history_insert_run(const WfRun *run)
 	set_text(values, nulls, RUN_REQUEST_KEY, run->request_key);
 	values[RUN_RESTART_OF - 1] = Int64GetDatum(run->restart_of);
 	nulls[RUN_RESTART_OF - 1] = (run->restart_of == 0);
+	values[RUN_ATTEMPT - 1] = Int32GetDatum(run->attempt);
+	nulls[RUN_ATTEMPT - 1] = (run->attempt <= 1);
 	insert_row(WF_TABLE_RUN, values, nulls);
 }
 
@@ -394,7 +400,57 @@ wf_history_insert_step_outcome(const WfStepOutcome *outcome)
 	set_text(values, nulls, SO_MESSAGES, outcome->messages);
 	set_jsonb(values, nulls, SO_RESULT, outcome->result);
 	set_jsonb(values, nulls, SO_VARIABLES, outcome->variables);
+	values[SO_CHILD_RUN_ID - 1] = Int64GetDatum(outcome->child_run_id);
+	nulls[SO_CHILD_RUN_ID - 1] = (outcome->child_run_id == 0);
 	insert_row(WF_TABLE_STEP_OUTCOME, values, nulls);
+}
+
+/* Copy an outcome to a run that takes it over.  The variables that the step
+ * has set are not copied: they are among those that the run was given. */
+bool
+wf_history_take_over(const WfStepOutcome *earlier, int64 run_id, int32 step)
+{
+	Relation	rel = table_open(wf_catalog_relid(WF_TABLE_STEP_OUTCOME),
+								 RowExclusiveLock);
+	ScanKeyData keys[3];
+	SysScanDesc scan;
+	HeapTuple	tuple;
+	Datum		values[SO_NCOLUMNS];
+	bool		nulls[SO_NCOLUMNS];
+	bool		found;
+
+	init_attempt_keys(keys, earlier->run_id, earlier->step,
+					  earlier->attempt);
+	scan = systable_beginscan(rel, wf_catalog_indexid(WF_TABLE_STEP_OUTCOME),
+							  true, NULL, 3, keys);
+	tuple = systable_getnext(scan);
+	found = HeapTupleIsValid(tuple);
+	if (found)
+	{
+		heap_deform_tuple(tuple, RelationGetDescr(rel), values, nulls);
+		values[SO_RUN_ID - 1] = Int64GetDatum(run_id);
+		values[SO_STEP - 1] = Int32GetDatum(step);
+		values[SO_ATTEMPT - 1] = Int32GetDatum(0);
+		values[SO_REASON - 1] = CharGetDatum(WF_REASON_RESTART);
+		nulls[SO_REASON - 1] = false;
+		nulls[SO_VARIABLES - 1] = true;
+		insert_row(WF_TABLE_STEP_OUTCOME, values, nulls);
+	}
+	systable_endscan(scan);
+	table_close(rel, NoLock);
+	return found;
+}
+
+/* Keys of a scan for one attempt: of step_outcome, or of step_start. */
+static void
+init_attempt_keys(ScanKeyData *keys, int64 run_id, int32 step, int32 attempt)
+{
+	ScanKeyInit(&keys[0], SO_RUN_ID, BTEqualStrategyNumber, F_INT8EQ,
+				Int64GetDatum(run_id));
+	ScanKeyInit(&keys[1], SO_STEP, BTEqualStrategyNumber, F_INT4EQ,
+				Int32GetDatum(step));
+	ScanKeyInit(&keys[2], SO_ATTEMPT, BTEqualStrategyNumber, F_INT4EQ,
+				Int32GetDatum(attempt));
 }
 
 /* Write the end of a run, and of the package step that started it. */
@@ -410,11 +466,11 @@ wf_history_end_run(const WfRun *run, const WfRunOutcome *outcome,
 	step.run_id = run->parent_run_id;
 	step.step = run->parent_step;
 	step.attempt = run->parent_attempt;
-	step.started_at = run->requested_at;
+	step.started_at = wf_history_requested_at(run);
 	step.finished_at = outcome->finished_at;
 	step.transaction_id = transaction_id;
 	step.rows = -1;
-	step.remote_run_id = run->run_id;
+	step.child_run_id = run->run_id;
 	step.status = wf_history_step_status(outcome->status, parent_stops);
 	step.sqlstate = outcome->sqlstate;
 	step.message = outcome->message;
@@ -529,6 +585,8 @@ wf_history_deform_run(HeapTuple tuple, TupleDesc desc, WfRun *run)
 	run->request_key = get_text(values, nulls, RUN_REQUEST_KEY);
 	if (!nulls[RUN_RESTART_OF - 1])
 		run->restart_of = DatumGetInt64(values[RUN_RESTART_OF - 1]);
+	run->attempt = nulls[RUN_ATTEMPT - 1] ? 1 :
+		DatumGetInt32(values[RUN_ATTEMPT - 1]);
 }
 
 /* The outcome of a run, and the transaction that wrote it. */
@@ -623,6 +681,39 @@ wf_history_read_record(int64 run_id)
 	return record;
 }
 
+/* See history.h. */
+bool
+wf_history_record_has_begun(const WfRecord *record)
+{
+	int			i;
+
+	for (i = 0; i < record->n; i++)
+	{
+		if (record->outcomes[i].reason != WF_REASON_RESTART)
+			return true;
+	}
+	return false;
+}
+
+/* When this run itself began with its steps. */
+TimestampTz
+wf_history_record_began(const WfRecord *record)
+{
+	TimestampTz began = 0;
+	int			i;
+
+	for (i = 0; record != NULL && i < record->n; i++)
+	{
+		const WfStepOutcome *outcome = &record->outcomes[i];
+
+		if (outcome->reason != WF_REASON_RESTART &&
+			outcome->started_at != 0 &&
+			(began == 0 || outcome->started_at < began))
+			began = outcome->started_at;
+	}
+	return began;
+}
+
 /* The newest outcome of a step. */
 bool
 wf_history_read_step_outcome(int64 run_id, int32 step,
@@ -695,8 +786,13 @@ deform_step_outcome(HeapTuple tuple, TupleDesc desc, WfStepOutcome *outcome)
 		outcome->finished_at =
 			DatumGetTimestampTz(values[SO_FINISHED_AT - 1]);
 	outcome->message = get_text(values, nulls, SO_MESSAGE);
+	if (!nulls[SO_TRANSACTION_ID - 1])
+		outcome->transaction_id =
+			DatumGetInt64(values[SO_TRANSACTION_ID - 1]);
 	if (!nulls[SO_VARIABLES - 1])
 		outcome->variables = DatumGetJsonbPCopy(values[SO_VARIABLES - 1]);
+	if (!nulls[SO_CHILD_RUN_ID - 1])
+		outcome->child_run_id = DatumGetInt64(values[SO_CHILD_RUN_ID - 1]);
 	if (!nulls[SO_SQLSTATE - 1])
 	{
 		const char *s = get_text(values, nulls, SO_SQLSTATE);
@@ -715,12 +811,7 @@ wf_history_step_started(int64 run_id, int32 step, int32 attempt)
 	SysScanDesc scan;
 	bool		found;
 
-	ScanKeyInit(&keys[0], SS_RUN_ID, BTEqualStrategyNumber, F_INT8EQ,
-				Int64GetDatum(run_id));
-	ScanKeyInit(&keys[1], SS_STEP, BTEqualStrategyNumber, F_INT4EQ,
-				Int32GetDatum(step));
-	ScanKeyInit(&keys[2], SS_ATTEMPT, BTEqualStrategyNumber, F_INT4EQ,
-				Int32GetDatum(attempt));
+	init_attempt_keys(keys, run_id, step, attempt);
 	scan = systable_beginscan(rel, wf_catalog_indexid(WF_TABLE_STEP_START),
 							  true, NULL, 3, keys);
 	found = HeapTupleIsValid(systable_getnext(scan));

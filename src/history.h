@@ -37,8 +37,20 @@ typedef struct WfRun
 	TimestampTz start_at;		/* not before; 0: at once */
 	Jsonb	   *variables;		/* those given at the start; NULL: none */
 	const char *request_key;	/* NULL: none */
-	int64		restart_of;		/* the run that it takes over from; 0: none */
+	int64		restart_of;		/* the run that it goes on with; 0: none */
+	int32		attempt;		/* of the max_attempts of the package; 0 and
+								 * 1: the first */
 } WfRun;
+
+/* That a run was restarted. */
+typedef struct WfRestart
+{
+	int64		run_id;
+	int64		restarted_as;
+	bool		automatic;		/* since its package has max_attempts */
+	bool		use_current_version;
+	const char *from_step;		/* a name, or NULL */
+} WfRestart;
 
 /* How an attempt of a step ended. */
 typedef struct WfStepOutcome
@@ -50,8 +62,7 @@ typedef struct WfStepOutcome
 	TimestampTz started_at;		/* 0: it never started */
 	TimestampTz finished_at;	/* 0: it never started */
 	int64		rows;			/* -1: none to speak of */
-	int64		remote_run_id;	/* run that a job step has started, child run
-								 * of a package step; 0: none */
+	int64		remote_run_id;	/* run that a job step has started; 0: none */
 	int64		transaction_id; /* of the package transaction in which it
 								 * worked; 0: none */
 	int32		statement;		/* number of the failing one; 0: none failed */
@@ -65,6 +76,7 @@ typedef struct WfStepOutcome
 	const char *messages;		/* notices and warnings, a line each; or NULL */
 	Jsonb	   *result;			/* first row of the last statement, or NULL */
 	Jsonb	   *variables;		/* those that the step has set, or NULL */
+	int64		child_run_id;	/* the last run of a package step; 0: none */
 } WfStepOutcome;
 
 /* How a run ended. */
@@ -112,6 +124,13 @@ extern int64 wf_history_next_run_id(void);
 extern void wf_history_insert_run(const WfRun *run);
 extern void wf_history_insert_run_outcome(const WfRunOutcome *outcome);
 extern void wf_history_insert_step_outcome(const WfStepOutcome *outcome);
+
+/*
+ * Let a run have taken over an outcome of an earlier one, as attempt 0 of one
+ * of its own steps.  False if there is no such outcome.
+ */
+extern bool wf_history_take_over(const WfStepOutcome *earlier, int64 run_id,
+								 int32 step);
 extern void wf_history_insert_step_start(int64 run_id, int32 step,
 										 int32 attempt,
 										 TimestampTz started_at);
@@ -122,6 +141,8 @@ extern void wf_history_insert_transaction(const WfTransactionOutcome *outcome);
 /* The end of the n-th transaction of a run; false: it is not on record. */
 extern bool wf_history_read_transaction(int64 run_id, int32 number,
 										WfTransactionOutcome *outcome);
+/* Whether the transaction with this number was committed. */
+extern bool wf_history_transaction_committed(int64 transaction_id);
 
 /* What was asked of a run (codes as stored). */
 #define WF_ASKED_PAUSE	'p'
@@ -146,6 +167,17 @@ extern void wf_history_insert_request_key(int64 package_id, const char *key,
 /* A row of the table of runs; strings are palloc'd. */
 extern void wf_history_deform_run(HeapTuple tuple, TupleDesc desc,
 								  WfRun *run);
+/* That a run was restarted; the read: false if it was not. */
+extern void wf_history_insert_restart(const WfRestart *restart);
+extern bool wf_history_read_restart(int64 run_id, WfRestart *restart);
+
+/* The run that was made of a failed one as max_attempts of its package asks
+ * for, or 0; and the last of them, the run itself if there is none. */
+extern int64 wf_history_next_attempt(int64 run_id);
+extern int64 wf_history_last_attempt(int64 run_id);
+
+/* When the first attempt of a run was requested. */
+extern TimestampTz wf_history_requested_at(const WfRun *run);
 
 /* The run with this number; false if there is none. */
 extern bool wf_history_read_run(int64 run_id, WfRun *run);
@@ -160,7 +192,8 @@ extern bool wf_history_run_ended(int64 run_id);
 
 /*
  * What is on record of the steps of a run, ordered by (step, attempt); with
- * their status, times, SQLSTATE, message and variables.  Palloc'd.
+ * their status, times, SQLSTATE, message, transaction, variables and child.
+ * Palloc'd.
  */
 typedef struct WfRecord
 {
@@ -169,6 +202,10 @@ typedef struct WfRecord
 } WfRecord;
 
 extern WfRecord *wf_history_read_record(int64 run_id);
+/* Whether anything is on record but what the run has taken over. */
+extern bool wf_history_record_has_begun(const WfRecord *record);
+/* When the first attempt began that is not of an earlier run; 0: none did. */
+extern TimestampTz wf_history_record_began(const WfRecord *record);
 /* The outcome of an attempt, NULL if none is on record (or no record). */
 extern const WfStepOutcome *wf_history_find_outcome(const WfRecord *record,
 													int32 step,

@@ -126,3 +126,33 @@ wf_history_read_transaction(int64 run_id, int32 number,
 	table_close(rel, NoLock);
 	return HeapTupleIsValid(tuple);
 }
+
+/* See history.h. */
+bool
+wf_history_transaction_committed(int64 transaction_id)
+{
+	Relation	rel =
+	table_open(wf_catalog_relid(WF_TABLE_TRANSACTION_OUTCOME),
+			   AccessShareLock);
+	ScanKeyData key;
+	SysScanDesc scan;
+	HeapTuple	tuple;
+	bool		committed = false;
+
+	ScanKeyInit(&key, TO_TRANSACTION_ID, BTEqualStrategyNumber, F_INT8EQ,
+				Int64GetDatum(transaction_id));
+	scan = systable_beginscan(rel, wf_catalog_transaction_key(), true, NULL,
+							  1, &key);
+	tuple = systable_getnext(scan);
+	if (HeapTupleIsValid(tuple))
+	{
+		bool		isnull;
+
+		committed = DatumGetChar(heap_getattr(tuple, TO_STATUS,
+											  RelationGetDescr(rel),
+											  &isnull)) == STATUS_COMMITTED;
+	}
+	systable_endscan(scan);
+	table_close(rel, NoLock);
+	return committed;
+}

@@ -25,6 +25,7 @@
  *
  * If the entry says `replay`, parts of the run are on record: an attempt that
  * has an outcome is not executed, the machine is answered from the record.
+ * Steps that a restarted run has taken over are on record from its beginning.
  *
  * Nothing here is needed after a crash: the record is.
  *
@@ -49,6 +50,7 @@
 #include "inline.h"
 #include "machine.h"
 #include "pending.h"
+#include "restart.h"
 #include "run_log.h"
 #include "session.h"
 #include "variables.h"
@@ -169,7 +171,7 @@ wf_inline_run(WfDatabase *database, WfEntry *entry)
 
 	begin(&r);
 	wf_run_log_begun(&r.run, r.plan, r.record != NULL);
-	if (r.record == NULL)
+	if (!entry->replay)
 		stop_if_asked(&r);		/* else what is on record comes first */
 	advance(&r);
 	while (goes_on(&r))
@@ -230,7 +232,7 @@ begin(InlineRun *r)
 	if (r->plan == NULL)
 		elog(ERROR, "version %d of package " INT64_FORMAT " is not there",
 			 r->run.version, r->run.package_id);
-	if (r->entry->replay)
+	if (r->entry->replay || r->run.restart_of != 0)
 		r->record = wf_history_read_record(r->run.run_id);
 	r->call.keep_session = true;
 	r->call.run_id = r->run.run_id;
@@ -242,7 +244,8 @@ begin(InlineRun *r)
 	r->saved_machine = palloc(wf_machine_size(r->plan));
 	wf_transaction_init(&r->transaction, r->plan);
 	r->machine = wf_machine_init(palloc(wf_machine_size(r->plan)), r->plan,
-								 &r->transaction, false);
+								 &r->transaction, false,
+								 wf_restart_taken_over(r->plan, r->record));
 }
 
 /*
@@ -301,7 +304,7 @@ answered(InlineRun *r)
 {
 	const WfStepOutcome *outcome;
 
-	if (r->record == NULL)
+	if (!r->entry->replay)
 		return false;
 	if (r->next.type != WF_ACT_EXECUTE)
 	{
@@ -464,7 +467,7 @@ write_success(const WfStepOutcome *outcome, void *arg)
 	pause_if_asked(r);
 	wf_machine_step_ended(r->machine, outcome->step, WF_STEP_SUCCEEDED, 0);
 	stop_if_asked(r);
-	advance(r);
+	advance_in_transaction(r);
 	write_passed(r);
 	if (!r->held && r->next.type == WF_ACT_END)
 		write_end(r);

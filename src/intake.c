@@ -9,11 +9,11 @@
  * for the sessions that they may need (driver.c).  The two do not hold up
  * each other.
  *
- * A run to be stopped is in one of five places: in a queue, in an entry that
- * nobody has taken (both are ended here, or driven to their end), in an entry
- * that a worker has taken (the worker ends it), driven from here, or a child
- * run that waits for its parent to go on after a restart.  If it is in none of them and
- * has not ended, nobody has told of it yet, and the table does.
+ * A run to be stopped is in one of these places: in a queue, in an entry that
+ * nobody has taken (both are ended here, or driven to their end), in one that a
+ * worker has taken (the worker ends it), or driven from here; a child run may
+ * also wait for its parent to go on with it.  If it is in none of them and has
+ * not ended, nobody has told of it yet, and the table does.
  *
  *-------------------------------------------------------------------------
  */
@@ -339,19 +339,21 @@ wf_intake_top_up(WfScheduler *s)
 	}
 }
 
-/* A STOP command. */
+/* A STOP command.  It is meant for the run's last attempt. */
 static void
 stop(WfScheduler *s, const WfCommand *command)
 {
+	WfCommand	last = *command;
 	dsa_pointer text = command->reason;
 	char	   *reason = wf_area_get_text(s->area, text);
 
 	wf_area_free(s->area, &text);
 	wf_scheduler_begin(s);
-	if (!stop_in_hand(s, command, reason) &&
-		!(look_for(s, command->first_run) &&
-		  stop_in_hand(s, command, reason)))
-		wf_scheduler_tell(s, command->first_run);	/* it has ended */
+	last.first_run = last.last_run =
+		wf_history_last_attempt(command->first_run);
+	if (!stop_in_hand(s, &last, reason) &&
+		!(look_for(s, last.first_run) && stop_in_hand(s, &last, reason)))
+		wf_scheduler_tell(s, last.first_run);	/* it has ended */
 }
 
 /* A run that is not in hand: if it has not ended, find it in the table. */
@@ -452,7 +454,8 @@ pause_in_hand(WfScheduler *s, int64 run_id, bool pause)
 	else if (entry >= 0)
 		wf_entry_pause(s->database, entry, pause);
 	else
-		return pause ? put_aside(s, run_id) : go_on(s, run_id);
+		return wf_driver_child_waits(s, run_id) ||
+			(pause ? put_aside(s, run_id) : go_on(s, run_id));
 	return true;
 }
 

@@ -21,7 +21,8 @@
  *		ended		in the log of ended steps, where it stays
  *
  * A step of kind none needs no place and no connection: it ends when it could
- * start.
+ * start.  So does, as succeeded, one that a restart has taken over; its
+ * condition is not asked again, and it may have been disabled since.
  *
  * The log is what drives everything.  Each step enters it once, in the order
  * in which the steps ended, and two cursors follow: "settled" (the constraints
@@ -54,9 +55,6 @@
 #endif
 
 #include "machine_state.h"
-
-/* The part of a SQLSTATE that is its class, as MAKE_SQLSTATE() packs it. */
-#define SQLSTATE_CLASS(sqlstate)	((sqlstate) & 0xFFF)
 
 /* Class 40, packed: transaction rollback. */
 #define CLASS_TRANSACTION_ROLLBACK	4
@@ -128,7 +126,9 @@ make_ready(WfMachine *machine, int32 step)
 	if (machine->halted)
 		return;
 
-	if (machine->plan->steps[step].has_condition)
+	if (machine->steps[step].taken_over)
+		end_step(machine, step, WF_STEP_SUCCEEDED, WF_REASON_RESTART);
+	else if (machine->plan->steps[step].has_condition)
 		wf_step_await(machine, step, WAIT_ASK, &machine->conditions);
 	else
 		make_startable(machine, step);
@@ -425,7 +425,7 @@ transaction_allows_retry(const WfMachine *machine, int32 step, int32 sqlstate)
 	if (transaction->lost || transaction->number != state->transaction)
 		return false;
 	return transaction->isolation == WF_READ_COMMITTED ||
-		SQLSTATE_CLASS(sqlstate) != CLASS_TRANSACTION_ROLLBACK;
+		WF_SQLSTATE_CLASS(sqlstate) != CLASS_TRANSACTION_ROLLBACK;
 }
 
 /* An attempt has failed; another one follows. */
@@ -440,20 +440,8 @@ await_retry(WfMachine *machine, int32 step)
 bool
 wf_step_may_retry(const WfPlanStep *step, int32 attempt, int sqlstate)
 {
-	int32		i;
-
-	if (attempt >= step->max_attempts)
-		return false;
-	for (i = 0; i < step->nretry_on; i++)
-	{
-		const WfPlanError *error = &step->retry_on[i];
-
-		if (error->sqlstate == sqlstate ||
-			(error->is_class && SQLSTATE_CLASS(error->sqlstate) ==
-			 SQLSTATE_CLASS(sqlstate)))
-			return true;
-	}
-	return step->nretry_on == 0;
+	return attempt < step->max_attempts &&
+		wf_plan_retries_on(step->retry_on, step->nretry_on, sqlstate);
 }
 
 /* Is a failed attempt followed by another one? */
@@ -535,7 +523,7 @@ wf_machine_attach(void *memory, const WfPlan *plan)
 
 WfMachine *
 wf_machine_init(void *memory, const WfPlan *plan, WfTransaction *transaction,
-				bool inherits)
+				bool inherits, const bool *taken_over)
 {
 	WfMachine  *machine = memory;
 	bool		found = false;
@@ -550,6 +538,8 @@ wf_machine_init(void *memory, const WfPlan *plan, WfTransaction *transaction,
 		machine->inherits = inherits;
 	}
 	init_state(machine);
+	for (step = 0; taken_over != NULL && step < plan->nsteps; step++)
+		machine->steps[step].taken_over = taken_over[step];
 
 	for (step = 0; step < plan->nsteps; step++)
 	{
@@ -557,7 +547,7 @@ wf_machine_init(void *memory, const WfPlan *plan, WfTransaction *transaction,
 
 		Assert(!plan_step->finally ||
 			   plan_step->nconstraints + plan_step->nedges == 0);
-		if (plan_step->disabled)
+		if (plan_step->disabled && !machine->steps[step].taken_over)
 			end_step(machine, step, WF_STEP_SKIPPED, WF_REASON_DISABLED);
 		else if (!plan_step->finally && plan_step->nconstraints == 0)
 		{

@@ -123,9 +123,15 @@ extern Size wf_machine_size(const WfPlan *plan);
  * `transaction` is the run's own, as wf_transaction_init() has made it, or
  * with `inherits` that of the package it was started in (R50).  Not used, and
  * may be NULL, if the package does not use transactions.
+ *
+ * taken_over[step], for each step of the plan (NULL: none), is for a run that
+ * takes over steps of an earlier one.  Such a step is never executed, nor does
+ * it join: it ends as succeeded when its constraints hold, with a RECORD of
+ * attempt 0 like every step that is not executed.
  */
 extern WfMachine *wf_machine_init(void *memory, const WfPlan *plan,
-								  WfTransaction *transaction, bool inherits);
+								  WfTransaction *transaction, bool inherits,
+								  const bool *taken_over);
 
 /*
  * wf_machine_attach

@@ -46,6 +46,7 @@ typedef struct StepState
 	char		error;			/* a WfMachineError */
 	bool		ready;			/* constraints hold; stays set */
 	bool		in_heap;
+	bool		taken_over;		/* ends as succeeded when it could start */
 } StepState;
 
 /* A list of steps, linked by their `next`; a step is in one at a time. */

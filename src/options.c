@@ -82,9 +82,9 @@ static const WfOption package_options[WF_PACKAGE_NOPTIONS] = {
 	[WF_PACKAGE_REQUIRED_VARIABLES] =
 	{"required_variables", WF_TYPE_TEXTS, "[]", YES},
 	[WF_PACKAGE_ENABLED] = {"enabled", WF_TYPE_BOOL, "true", YES},
-	[WF_PACKAGE_MAX_ATTEMPTS] = {"max_attempts", WF_TYPE_INT, "1", LATER, 1},
-	[WF_PACKAGE_RETRY_DELAY] = {"retry_delay", WF_TYPE_INTERVAL, "\"1s\"", LATER},
-	[WF_PACKAGE_RETRY_ON] = {"retry_on", WF_TYPE_SQLSTATES, "null", LATER},
+	[WF_PACKAGE_MAX_ATTEMPTS] = {"max_attempts", WF_TYPE_INT, "1", YES, 1},
+	[WF_PACKAGE_RETRY_DELAY] = {"retry_delay", WF_TYPE_INTERVAL, "\"1s\"", YES},
+	[WF_PACKAGE_RETRY_ON] = {"retry_on", WF_TYPE_SQLSTATES, "null", YES},
 	[WF_PACKAGE_SETTINGS] = {"settings", WF_TYPE_SETTINGS, "{}", YES},
 	[WF_PACKAGE_HISTORY_RETENTION] =
 	{"history_retention", WF_TYPE_INTERVAL, "null", LATER},

@@ -564,7 +564,7 @@ runs_inline(const Compiler *compiler)
 	int32		connection = -1;
 	int32		i;
 
-	if (plan->timeout_ms > 0)
+	if (plan->timeout_ms > 0 || plan->max_attempts > 1)
 		return false;
 	for (i = 0; i < plan->nsteps; i++)
 	{

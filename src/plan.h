@@ -143,6 +143,25 @@ typedef struct WfPlan
 	WfPlanName *step_names;		/* for wf_plan_step_index() */
 } WfPlan;
 
+/* The part of a SQLSTATE that is its class, as MAKE_SQLSTATE() packs it. */
+#define WF_SQLSTATE_CLASS(sqlstate)	((sqlstate) & 0xFFF)
+
+/* Is an error one of these (the retry_on of a step or package)? */
+static inline bool
+wf_plan_retries_on(const WfPlanError *errors, int32 n, int32 sqlstate)
+{
+	int32		i;
+
+	for (i = 0; i < n; i++)
+	{
+		if (errors[i].sqlstate == sqlstate ||
+			(errors[i].is_class && WF_SQLSTATE_CLASS(errors[i].sqlstate) ==
+			 WF_SQLSTATE_CLASS(sqlstate)))
+			return true;
+	}
+	return n == 0;
+}
+
 #ifndef FRONTEND
 
 /*

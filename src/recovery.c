@@ -140,7 +140,8 @@ found_open_run(const WfRun *run, void *arg)
 	queued.paused = wf_history_last_command(run->run_id,
 											&xid) == WF_ASKED_PAUSE;
 	if (wf_history_read_stop(run->run_id, &stopped_by, &reason) ||
-		(queued.paused && wf_history_read_record(run->run_id)->n > 0))
+		(queued.paused &&
+		 wf_history_record_has_begun(wf_history_read_record(run->run_id))))
 	{
 		int64	   *copy = palloc(sizeof(int64));
 

@@ -11,7 +11,8 @@
  * run_job commits the start of the run first.
  *
  * The end of the run wakes the waiter at once; steps are looked for in
- * between a few times a second.
+ * between a few times a second.  If the run is tried again (max_attempts of
+ * its package), the next attempt is followed.
  *
  * When the caller is cancelled (Ctrl-C), run_job asks the scheduler to stop
  * the run and does not wait for that; watch_job just ends.
@@ -75,6 +76,8 @@ static void check_can_commit(FunctionCallInfo fcinfo, const char *name);
 static void commit(void);
 static void follow(Followed *f);
 static bool look(Followed *f, WfRunOutcome *outcome);
+static bool go_on_with_next_attempt(Followed *f,
+									const WfRunOutcome *outcome);
 static void begin_to_show(Followed *f);
 static void show_news(Followed *f, bool ended);
 static void show_ended(Followed *f, const WfRecord *record,
@@ -181,7 +184,7 @@ follow(Followed *f)
 									ALLOCSET_DEFAULT_SIZES);
 	PG_TRY();
 	{
-		while (!look(f, &outcome))
+		while (!look(f, &outcome) || go_on_with_next_attempt(f, &outcome))
 			commit();
 		raise_result(f, &outcome);
 	}
@@ -190,6 +193,27 @@ follow(Followed *f)
 		MemoryContextDelete(f->context);
 	}
 	PG_END_TRY();
+}
+
+/* Follow the next attempt of a run that has failed, if there is one. */
+static bool
+go_on_with_next_attempt(Followed *f, const WfRunOutcome *outcome)
+{
+	int64		next;
+
+	PushActiveSnapshot(GetTransactionSnapshot());
+	next = wf_history_next_attempt(f->run.run_id);
+	PopActiveSnapshot();
+	if (next == 0)
+		return false;
+	if (f->verbose)
+		ereport(NOTICE,
+				(errmsg("run " INT64_FORMAT " failed, the next attempt is run " INT64_FORMAT ": %s",
+						f->run.run_id, next, outcome->message)));
+	f->run.run_id = next;
+	f->plan = NULL;
+	f->nended = 0;
+	return true;
 }
 
 /* Wait a while for the end of the run, and show what has come.  True if it
@@ -350,7 +374,9 @@ show_step(Followed *f, const WfStepOutcome *outcome)
 	if (step->max_attempts > 1 && outcome->attempt > 0)
 		appendStringInfo(&line, " at attempt %d of %d", outcome->attempt,
 						 step->max_attempts);
-	if (outcome->status == WF_STEP_SUCCEEDED)
+	if (outcome->reason == WF_REASON_RESTART)
+		appendStringInfoString(&line, " before the restart");
+	else if (outcome->status == WF_STEP_SUCCEEDED)
 		appendStringInfo(&line, " in %.3f s",
 						 (outcome->finished_at - outcome->started_at) /
 						 (double) USECS_PER_SEC);

@@ -259,6 +259,8 @@ fire_timers(WfScheduler *s)
 			wf_intake_start_due(s, &timer);
 		else if (timer.kind == WF_TIMER_SELF_WAIT)
 			wf_self_wait_look(s);
+		else if (timer.kind == WF_TIMER_CHILD)
+			wf_driver_child_due(s, &timer);
 		else
 			wf_driver_timer(s, &timer);
 	}

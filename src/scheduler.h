@@ -204,6 +204,10 @@ extern void wf_driver_branch_lost(WfScheduler *s, int slot, int sqlstate,
 extern void wf_driver_variables_done(WfScheduler *s, int entry);
 /* Event: a timer of a step or of a run is due. */
 extern void wf_driver_timer(WfScheduler *s, const WfTimer *timer);
+/* Event: the time of a package step's child run has come. */
+extern void wf_driver_child_due(WfScheduler *s, const WfTimer *timer);
+/* True if a child run waits for its time, or for sessions. */
+extern bool wf_driver_child_waits(WfScheduler *s, int64 run_id);
 /* Event: a child run that was handed to a worker, or never started, ended. */
 extern void wf_driver_child_ended(WfScheduler *s, int64 parent_run_id,
 								  int32 parent_step, WfStepStatus status,

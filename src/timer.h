@@ -19,7 +19,8 @@ typedef enum WfTimerKind
 	WF_TIMER_RUN_TIMEOUT,		/* run_id */
 	WF_TIMER_CHILD_TIMEOUT,		/* of a package step: run_id, step, attempt */
 	WF_TIMER_SELF_WAIT,			/* look for runs that wait for themselves */
-	WF_TIMER_START				/* the start_at of a queued run: run_id */
+	WF_TIMER_START,				/* the start_at of a queued run: run_id */
+	WF_TIMER_CHILD				/* that of a child: run_id of the parent, step */
 } WfTimerKind;
 
 typedef struct WfTimer

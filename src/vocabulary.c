@@ -86,6 +86,8 @@ wf_reason_name(char reason)
 			return "package failed";
 		case WF_REASON_CANCELLED:
 			return "cancelled";
+		case WF_REASON_RESTART:
+			return "restart";
 	}
 	return NULL;
 }

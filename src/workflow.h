@@ -48,7 +48,7 @@ typedef enum WfStepStatus
 	WF_STEP_INTERRUPTED = 'i'
 } WfStepStatus;
 
-/* Why a step was skipped or never started (R69). */
+/* Why a step was skipped or never started (R69), or that it was taken over. */
 typedef enum WfReason
 {
 	WF_REASON_NONE = 0,
@@ -56,7 +56,9 @@ typedef enum WfReason
 	WF_REASON_CONDITION = 'o',
 	WF_REASON_CONSTRAINT = 'n',
 	WF_REASON_PACKAGE_FAILED = 'p',
-	WF_REASON_CANCELLED = 'c'
+	WF_REASON_CANCELLED = 'c',
+	WF_REASON_RESTART = 'r'		/* it succeeded: in the run of which this one
+								 * is a restart */
 } WfReason;
 
 typedef enum WfRunStatus

@@ -384,6 +384,26 @@ static const Case cases[] = {
 	{"pause of finally steps", true, 4, "a:f* b", "; ( b+ ; % ) ; a+ ;",
 		"b | | succeeded( | a | end succeeded"},
 
+	/* restart: steps that are taken over */
+	{"taken over", true, 4, "a:t b:t<a c<b", "; c+ ;",
+		"a=restart b=restart c | end succeeded"},
+	{"taken over: everything", true, 4, "a:t b:t<a c:f* d:f-", "; c+ ;",
+		"a=restart b=restart d=constraint c | end succeeded"},
+	{"taken over: no condition, no place, no connection", true, 1,
+		"a:tcA b:A c", "; b+ ; c+ ;", "a=restart b | c | end succeeded"},
+	{"taken over behind what is not", true, 4, "a b:t<a c<b", "; a+ ; c+ ;",
+		"a | b=restart c | end succeeded"},
+	{"taken over behind what fails", true, 4, "a b:t<a* c<b", "; a- ;",
+		"a | b=package failed c=package failed end failed error a failed 1"},
+	{"taken over, and disabled since", true, 4, "a:td b<a c:td<b",
+		"; b+ ;", "a=restart b | c=restart end succeeded"},
+	{"taken over in a pause", true, 4, "a b:t<a c<b", "; ( a+ ; ) ; c+ ;",
+		"a | | b=restart | c | end succeeded"},
+	{"taken over, then a stop", true, 4, "a:t b<a", "! ;",
+		"| a=restart b=cancelled end cancelled"},
+	{"taken over: precedence any", true, 4, "a:t b c:ot<ab d<c", "; b+ d+ ;",
+		"a=restart c=restart b d | | end succeeded"},
+
 	/* driver */
 	{"an end that is reported twice", true, 4, "a b<a",
 		"; a+ a- ; b+ b- ; b- ;", "a | | b | | end succeeded |"},
@@ -394,7 +414,7 @@ static WfPlanError retry_on[2];
 
 /* One option of a step; returns what comes after it. */
 static const char *
-parse_option(WfPlanStep *step, const char *c)
+parse_option(WfPlanStep *step, bool *taken, const char *c)
 {
 	char		option = *c++;
 
@@ -402,6 +422,8 @@ parse_option(WfPlanStep *step, const char *c)
 		step->kind = option;
 	else if (option == 'd')
 		step->disabled = true;
+	else if (option == 't')
+		*taken = true;
 	else if (option == 'o')
 		step->any = true;
 	else if (option == 'c')
@@ -433,7 +455,7 @@ parse_option(WfPlanStep *step, const char *c)
 /*
  * A step is a letter, then after ":" its options (n, p, j: kind; d: disabled;
  * o: precedence any; c: condition; m: main_thread; !: fail_package_on_error;
- * f+, f-, f*: finally; r and a digit: attempts; x, y: retry_on 40001, class
+ * f+, f-, f*: finally; t: taken over; r and a digit: attempts; x, y: retry_on 40001, class
  * 40; another digit: priority; A, B: connection), then after "<" the steps
  * that it waits for (on success; !: on failure; *: on completion).
  */
@@ -450,7 +472,7 @@ parse_step(TestPlan *test, int step, const char *text)
 	{
 		c++;
 		while (*c && *c != '<')
-			c = parse_option(plan_step, c);
+			c = parse_option(plan_step, &test->taken_over[step], c);
 	}
 	if (*c == '<')
 	{
@@ -539,7 +561,7 @@ trace_record(const WfAction *action)
 {
 	char		step = 'a' + action->step;
 
-	trace_add("%c=%s", step, action->status == WF_STEP_SKIPPED ?
+	trace_add("%c=%s", step, action->reason != WF_REASON_NONE ?
 			  wf_reason_name(action->reason) :
 			  wf_step_status_name(action->status));
 	if (action->sqlstate != 0)
@@ -722,7 +744,7 @@ test_case(const Case *unit)
 	bool		passed;
 
 	parse_plan(&test, unit);
-	machine = machine_new(&test.plan);
+	machine = machine_new(&test);
 	run_script(machine, unit->script);
 	passed = strcmp(trace, unit->expected) == 0 && wf_machine_ended(machine);
 	tap(passed, unit->name);
@@ -747,7 +769,7 @@ test_names(void)
 		names += wf_reason_name((char) code) != NULL;
 		names += wf_run_status_name((char) code) != NULL;
 	}
-	tap(names == 4 + 3 + 7 + 5 + 7 &&
+	tap(names == 4 + 3 + 7 + 6 + 7 &&
 		strcmp(wf_step_kind_name(WF_KIND_JOB), "job") == 0 &&
 		strcmp(wf_on_name(WF_ON_COMPLETION), "completion") == 0 &&
 		strcmp(wf_step_status_name(WF_STEP_WAITING), "waiting") == 0 &&
@@ -779,7 +801,7 @@ test_delay(const Delay *delay)
 	step->max_attempts = PG_INT32_MAX;
 	step->retry_delay_ms = delay->delay;
 	step->retry_backoff = delay->backoff;
-	machine = machine_new(&test.plan);
+	machine = machine_new(&test);
 	for (i = 0; i < delay->attempts; i++)
 	{
 		wf_machine_timer(machine, 0);

@@ -127,6 +127,13 @@ model_pass(Model *model)
 			changed = true;
 		}
 		else if (model->constraints[i] == CONSTRAINTS_HOLD &&
+				 model->test->taken_over[i] && !model_halted(model))
+		{
+			model->status[i] = WF_STEP_SUCCEEDED;
+			model->reason[i] = WF_REASON_RESTART;
+			changed = true;
+		}
+		else if (model->constraints[i] == CONSTRAINTS_HOLD &&
 				 model_step(model, i)->kind == WF_KIND_NONE &&
 				 model->condition[i] == STAGE_NONE &&
 				 !model_halted(model) && !model->paused)
@@ -241,9 +248,9 @@ model_init(Model *model, const TestPlan *test)
 		const WfPlanStep *step = model_step(model, i);
 
 		model->status[i] = WF_STEP_WAITING;
-		if (step->has_condition)
+		if (step->has_condition && !test->taken_over[i])
 			model->condition[i] = STAGE_DUE;
-		if (step->disabled)
+		if (step->disabled && !test->taken_over[i])
 			model_skip(model, i, WF_REASON_DISABLED);
 		else if (step->nconstraints == 0 && !step->finally)
 			model->nothing_to_run = false;

@@ -115,6 +115,7 @@ plan_init(TestPlan *test, int nsteps, int max_edges)
 	test->edges = calloc(max_edges + 1, sizeof(TestEdge));
 	test->plan.edges = calloc(max_edges + 1, sizeof(WfPlanEdge));
 	test->plan.steps = calloc(nsteps + 1, sizeof(WfPlanStep));
+	test->taken_over = calloc(nsteps + 1, sizeof(bool));
 	test->plan.nsteps = nsteps;
 	test->plan.max_concurrent_steps = 4;
 	for (i = 0; i < nsteps; i++)
@@ -168,12 +169,14 @@ plan_free(TestPlan *test)
 	free(test->edges);
 	free(test->plan.edges);
 	free(test->plan.steps);
+	free(test->taken_over);
 }
 
 WfMachine *
-machine_new(const WfPlan *plan)
+machine_new(const TestPlan *test)
 {
-	return wf_machine_init(malloc(wf_machine_size(plan)), plan, NULL, false);
+	return wf_machine_init(malloc(wf_machine_size(&test->plan)), &test->plan,
+						   NULL, false, test->taken_over);
 }
 
 /*
@@ -190,6 +193,7 @@ typedef struct Taste
 	int			main_thread;
 	int			finally;
 	int			fail_package;
+	int			taken_over;
 	int			priorities;		/* number of different ones */
 } Taste;
 
@@ -203,6 +207,7 @@ random_taste(Taste *taste)
 	taste->main_thread = random_below(3) * 30;
 	taste->finally = random_below(2) * 15;
 	taste->fail_package = random_below(3) * 5;
+	taste->taken_over = random_below(3) * 25;
 	taste->priorities = 1 + random_below(4);
 }
 
@@ -314,7 +319,11 @@ random_plan(TestPlan *test)
 		random_percent(80) ? 1 + random_below(5) : 100;
 	random_taste(&taste);
 	for (i = 0; i < nsteps; i++)
+	{
 		random_step(&test->plan.steps[i], test->plan.nconnections, &taste);
+		test->taken_over[i] = !test->plan.steps[i].finally &&
+			random_percent(taste.taken_over);
+	}
 	random_edges(test, 1 + random_below(4));
 	plan_sort_edges(test);
 }
@@ -693,8 +702,8 @@ random_package(uint64 seed)
 	trial.fail_permille = random_below(3) * 5;
 	trial.pause_permille = random_below(3) * 30;
 	trial.event_percent = random_below(3) * 25;
-	trial.machine = machine_new(&trial.test.plan);
-	trial.saved = machine_new(&trial.test.plan);
+	trial.machine = machine_new(&trial.test);
+	trial.saved = machine_new(&trial.test);
 	trial.saved_at = 0;
 
 	model_init(&trial.model, &trial.test);
@@ -702,7 +711,7 @@ random_package(uint64 seed)
 	trial_after_end(&trial);
 	if (complaint == NULL)
 	{
-		trial_replay(&trial, machine_new(&trial.test.plan), 0);
+		trial_replay(&trial, machine_new(&trial.test), 0);
 		trial_replay(&trial, wf_machine_attach(trial.saved, &trial.test.plan),
 					 trial.saved_at);
 	}
@@ -939,7 +948,7 @@ test_size(Shape shape, int n)
 	char		name[80];
 
 	shape_plan(&test, shape, n);
-	machine = machine_new(&test.plan);
+	machine = machine_new(&test);
 	shape_run(machine, &test, shape, &count);
 	snprintf(name, sizeof(name), "%s, %d", shape_names[shape], n);
 	tap(count.ended == 1 && shape_counts_right(&count, shape, n), name);

@@ -36,13 +36,14 @@ typedef struct TestPlan
 	WfPlanConnection connections[MAX_CONNECTIONS];
 	TestEdge   *edges;
 	int			nedges;
+	bool	   *taken_over;		/* steps of an earlier run */
 } TestPlan;
 
 extern void plan_init(TestPlan *test, int nsteps, int max_edges);
 extern void plan_edge(TestPlan *test, int from, int to, WfOn on);
 extern void plan_sort_edges(TestPlan *test);
 extern void plan_free(TestPlan *test);
-extern WfMachine *machine_new(const WfPlan *plan);
+extern WfMachine *machine_new(const TestPlan *test);
 
 /* A SQLSTATE as the server packs it, and the other way round. */
 extern int	pack_sqlstate(const char *text);

@@ -39,7 +39,7 @@ group_add(Group *group, int package, int parent, int step, bool inherits)
 	run->machine = wf_machine_init(group->memory + group->used, plan,
 								   run->owner < 0 ? NULL :
 								   &group->transactions[run->owner],
-								   run->inherits);
+								   run->inherits, NULL);
 	group->used += TYPEALIGN(16, wf_machine_size(plan));
 	return number;
 }

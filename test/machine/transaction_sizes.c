@@ -98,7 +98,7 @@ test_size(Shape shape, int n)
 	make_plan(&test, shape, n);
 	wf_transaction_init(&transaction, &test.plan);
 	machine = wf_machine_init(malloc(wf_machine_size(&test.plan)), &test.plan,
-							  &transaction, false);
+							  &transaction, false, NULL);
 	snprintf(name, sizeof(name), "in a transaction: %s, %d", names[shape], n);
 	tap(run_plan(machine, shape) == n, name);
 	printf("# %.3f s\n", (double) (clock() - start) / CLOCKS_PER_SEC);
