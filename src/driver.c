@@ -14,9 +14,9 @@
  * the run ends.
  *
  * Beside this file: driver_child.c starts child runs and keeps the sessions
- * that runs may need, driver_retry.c tries failed runs again,
- * driver_control.c stops and pauses runs, driver_transaction.c has the package
- * transactions.
+ * that runs may need, driver_replay.c feeds what is on record of a run,
+ * driver_retry.c tries failed runs again, driver_control.c stops and pauses
+ * runs, driver_transaction.c has the package transactions.
  *
  *-------------------------------------------------------------------------
  */
@@ -39,31 +39,16 @@
 #include "variables.h"
 
 static void make_live(WfScheduler *s, WfDrivenRun *r);
-static bool next_action(WfDrivenRun *r, WfAction *action);
 static void carry_on(WfScheduler *s, WfDrivenRun *r);
 static void describe_failure(WfDrivenRun *r, const WfAction *action,
 							 WfStepOutcome *outcome);
-static void record_passed(WfDrivenRun *r, const WfAction *action);
 static bool carry_out(WfScheduler *s, WfDrivenRun *r, const WfAction *action);
-static void cancel(WfScheduler *s, WfDrivenRun *r, const WfAction *action);
 static void begin_attempt(WfDrivenRun *r, int32 step);
-static void replay_record(WfScheduler *s, WfDrivenRun *r, bool pause);
-static void read_on(WfDrivenRun *r);
-static void interrupt_as_recorded(WfScheduler *s, WfDrivenRun *r);
-static bool answered(WfScheduler *s, WfDrivenRun *r, const WfAction *action);
-static bool condition_answered(WfScheduler *s, WfDrivenRun *r,
-							   const WfAction *action);
-static void time_out(WfScheduler *s, WfDrivenRun *r);
-static void take_variables(WfScheduler *s, WfDrivenRun *r, Jsonb *variables);
 static void fill_entry(WfDrivenRun *r, int entry, const WfAction *action,
 					   WfEntryKind kind);
 static void tell_result(WfDrivenRun *r, WfEntry *e);
 static void hand_out_step(WfScheduler *s, WfDrivenRun *r,
 						  const WfAction *action);
-static void condition_known(WfScheduler *s, WfDrivenRun *r, int32 step,
-							WfCondition answer, int sqlstate,
-							const char *message);
-static void set_timer(WfScheduler *s, WfDrivenRun *r, const WfAction *action);
 static bool retry_backlog(WfScheduler *s, WfDrivenRun *r);
 static void end_run(WfScheduler *s, WfDrivenRun *r, const WfAction *action);
 static void describe_end(WfDrivenRun *r, const WfAction *action,
@@ -151,7 +136,7 @@ wf_driver_begin(WfScheduler *s, const WfRun *run, bool replay, int sessions,
 	wf_driver_mark_dirty(s, r);
 	MemoryContextSwitchTo(old);
 	if (replay)
-		replay_record(s, r, pause);
+		wf_driver_replay(s, r, pause);
 }
 
 /* The times of the attempt before are not those of this one. */
@@ -161,83 +146,6 @@ begin_attempt(WfDrivenRun *r, int32 step)
 	LWLockAcquire(&r->live->lock, LW_EXCLUSIVE);
 	r->steps[step].started_at = r->steps[step].finished_at = 0;
 	LWLockRelease(&r->live->lock);
-}
-
-/*
- * replay_record
- *		Feed what is on record, so that whatever is done to the run next finds
- *		it as far as it had come.  What is not on record is kept, and carried
- *		out with the next actions.
- */
-static void
-replay_record(WfScheduler *s, WfDrivenRun *r, bool pause)
-{
-	WfAction	action;
-	Oid			stopped_by;
-	const char *reason;
-	WfRun		child;
-	int			i;
-
-	r->pause_then = pause;
-	r->unread = 1 + wf_driver_count_open_children(s, r->run_id);
-	for (i = 0; i < r->record->n; i++)
-		r->unread += r->record->outcomes[i].attempt > 0;
-	read_on(r);
-	while (next_action(r, &action))
-	{
-		if (action.type == WF_ACT_RECORD)
-			record_passed(r, &action);
-		else if (action.type == WF_ACT_CANCEL)
-			cancel(s, r, &action);
-		else if (action.type == WF_ACT_TIMER)
-			set_timer(s, r, &action);
-		else if (!answered(s, r, &action))
-		{
-			if (action.type == WF_ACT_CHILD &&
-				wf_driver_open_child(s, r, action.step, action.attempt,
-									 &child))
-				read_on(r);
-			wf_driver_keep_for_later(r, &action);
-		}
-	}
-	if (wf_history_read_stop(r->run_id, &stopped_by, &reason))
-		wf_driver_stop(s, r, stopped_by, reason, false,
-					   r->parent != NULL && r->parent->stopping);
-}
-
-/*
- * read_on
- *		An attempt is being read from the record.  A run that is to be paused
- *		is so before the last one is fed: what follows it does not happen.
- */
-static void
-read_on(WfDrivenRun *r)
-{
-	if (--r->unread > 0 || !r->pause_then)
-		return;
-	r->pause_then = false;
-	LWLockAcquire(&r->live->lock, LW_EXCLUSIVE);
-	wf_machine_pause(r->machine);
-	LWLockRelease(&r->live->lock);
-}
-
-/*
- * interrupt_as_recorded
- *		An attempt on record was cancelled: by a stop of the run, or of its
- *		parent, or by its time-out.
- */
-static void
-interrupt_as_recorded(WfScheduler *s, WfDrivenRun *r)
-{
-	bool		by_parent = r->parent != NULL && r->parent->stopping;
-	Oid			stopped_by = by_parent ? r->parent->stopped_by : InvalidOid;
-	const char *reason = by_parent ? r->parent->stop_reason : NULL;
-
-	if (wf_history_read_stop(r->run_id, &stopped_by, &reason) || by_parent ||
-		r->plan->timeout_ms == 0)
-		wf_driver_stop(s, r, stopped_by, reason, false, by_parent);
-	else
-		time_out(s, r);
 }
 
 /* Put the run into the table for the views, with its machine. */
@@ -315,8 +223,8 @@ wf_driver_carry_on(WfScheduler *s)
 	} while (!dlist_is_empty(&s->dirty));
 }
 
-static bool
-next_action(WfDrivenRun *r, WfAction *action)
+bool
+wf_driver_next_action(WfDrivenRun *r, WfAction *action)
 {
 	bool		result;
 
@@ -334,10 +242,10 @@ carry_on(WfScheduler *s, WfDrivenRun *r)
 
 	if (!retry_backlog(s, r))
 		return;
-	while (next_action(r, &action))
+	while (wf_driver_next_action(r, &action))
 	{
 		CHECK_FOR_INTERRUPTS();
-		if (!answered(s, r, &action) && !carry_out(s, r, &action))
+		if (!wf_driver_answered(s, r, &action) && !carry_out(s, r, &action))
 			return;
 	}
 }
@@ -349,7 +257,7 @@ carry_out(WfScheduler *s, WfDrivenRun *r, const WfAction *action)
 	switch (action->type)
 	{
 		case WF_ACT_RECORD:
-			record_passed(r, action);
+			wf_driver_record_passed(r, action);
 			break;
 		case WF_ACT_EXECUTE:
 			begin_attempt(r, action->step);
@@ -367,10 +275,10 @@ carry_out(WfScheduler *s, WfDrivenRun *r, const WfAction *action)
 			wf_driver_end_transaction(s, r, action);
 			break;
 		case WF_ACT_TIMER:
-			set_timer(s, r, action);
+			wf_driver_set_timer(s, r, action);
 			break;
 		case WF_ACT_CANCEL:
-			cancel(s, r, action);
+			wf_driver_cancel(s, r, action);
 			break;
 		case WF_ACT_END:
 			end_run(s, r, action);
@@ -379,8 +287,8 @@ carry_out(WfScheduler *s, WfDrivenRun *r, const WfAction *action)
 	return true;
 }
 
-static void
-cancel(WfScheduler *s, WfDrivenRun *r, const WfAction *action)
+void
+wf_driver_cancel(WfScheduler *s, WfDrivenRun *r, const WfAction *action)
 {
 	if (action->step < 0)
 		wf_driver_cancel_commit(s, r);
@@ -389,8 +297,8 @@ cancel(WfScheduler *s, WfDrivenRun *r, const WfAction *action)
 }
 
 /* A step ended without being executed, or otherwise than its attempt. */
-static void
-record_passed(WfDrivenRun *r, const WfAction *action)
+void
+wf_driver_record_passed(WfDrivenRun *r, const WfAction *action)
 {
 	WfStepOutcome outcome = {0};
 	WfAction	failed;
@@ -410,7 +318,7 @@ record_passed(WfDrivenRun *r, const WfAction *action)
 								action->attempt) != NULL)
 	{
 		if (action->attempt > 0)
-			read_on(r);
+			wf_driver_read_on(r);
 		return;
 	}
 	outcome.run_id = r->run_id;
@@ -450,65 +358,9 @@ describe_failure(WfDrivenRun *r, const WfAction *action,
 	outcome->message = error == NULL ? NULL : error->message;
 }
 
-/* Answer an action from the record. */
-static bool
-answered(WfScheduler *s, WfDrivenRun *r, const WfAction *action)
-{
-	const WfStepOutcome *outcome =
-	wf_history_find_outcome(r->record, action->step, action->attempt);
-
-	if (action->type == WF_ACT_CONDITION)
-		return condition_answered(s, r, action);
-	if (action->type == WF_ACT_COMMIT || action->type == WF_ACT_ROLLBACK)
-		return wf_driver_end_from_record(s, r);
-	if (action->type != WF_ACT_EXECUTE && action->type != WF_ACT_CHILD)
-		return false;
-	wf_driver_enter_transaction(s, r, action);
-	if (outcome == NULL)
-		return false;
-	read_on(r);
-	if (outcome->status == WF_STEP_CANCELLED)
-		interrupt_as_recorded(s, r);
-	LWLockAcquire(&r->live->lock, LW_EXCLUSIVE);
-	r->steps[action->step].started_at = outcome->started_at;
-	LWLockRelease(&r->live->lock);
-	if (outcome->variables != NULL)
-		take_variables(s, r, outcome->variables);
-	wf_driver_step_ended(s, r, action->step, outcome->status, outcome->sqlstate, NULL,
-			   outcome->message);
-	return true;
-}
-
-/*
- * condition_answered
- *		Answer a condition from the record: the step was executed, or has a
- *		child run, or ended by its condition.  What somebody has written since
- *		must not change that.
- */
-static bool
-condition_answered(WfScheduler *s, WfDrivenRun *r, const WfAction *action)
-{
-	const WfStepOutcome *outcome =
-	wf_history_find_outcome(r->record, action->step, 0);
-	WfCondition answer = WF_CONDITION_TRUE;
-	WfRun		child;
-
-	if (outcome != NULL && outcome->status == WF_STEP_FAILED)
-		answer = WF_CONDITION_ERROR;
-	else if (outcome != NULL && outcome->reason == WF_REASON_CONDITION)
-		answer = WF_CONDITION_FALSE;
-	else if (wf_history_find_outcome(r->record, action->step, 1) == NULL &&
-			 !wf_driver_open_child(s, r, action->step, 1, &child))
-		return false;
-	condition_known(s, r, action->step, answer,
-					outcome == NULL ? 0 : outcome->sqlstate,
-					outcome == NULL ? NULL : outcome->message);
-	return true;
-}
-
 /* A step has set variables of the run. */
-static void
-take_variables(WfScheduler *s, WfDrivenRun *r, Jsonb *variables)
+void
+wf_driver_take_variables(WfScheduler *s, WfDrivenRun *r, Jsonb *variables)
 {
 	MemoryContext old = MemoryContextSwitchTo(r->context);
 	dsa_pointer *old_pointer;
@@ -637,11 +489,11 @@ wf_driver_condition_known(WfScheduler *s, int entry, char answer,
 	WfDrivenRun *r = wf_driver_find(s, e->run_id);
 
 	if (r != NULL)
-		condition_known(s, r, e->step, answer, sqlstate, message);
+		wf_driver_answer_condition(s, r, e->step, answer, sqlstate, message);
 }
 
-static void
-condition_known(WfScheduler *s, WfDrivenRun *r, int32 step,
+void
+wf_driver_answer_condition(WfScheduler *s, WfDrivenRun *r, int32 step,
 				WfCondition answer, int sqlstate, const char *message)
 {
 	if (answer == WF_CONDITION_ERROR && message != NULL)
@@ -656,8 +508,8 @@ condition_known(WfScheduler *s, WfDrivenRun *r, int32 step,
 }
 
 /* The machine wants to hear of a step after a while. */
-static void
-set_timer(WfScheduler *s, WfDrivenRun *r, const WfAction *action)
+void
+wf_driver_set_timer(WfScheduler *s, WfDrivenRun *r, const WfAction *action)
 {
 	const WfStepOutcome *outcome =
 	wf_history_find_outcome(r->record, action->step, action->attempt);
@@ -699,13 +551,13 @@ wf_driver_timer(WfScheduler *s, const WfTimer *timer)
 	else if (timer->kind == WF_TIMER_CHILD_TIMEOUT)
 		wf_driver_child_timeout(s, r, timer);
 	else
-		time_out(s, r);
+		wf_driver_time_out(s, r);
 	wf_driver_mark_dirty(s, r);
 }
 
 /* The time of a run is over. */
-static void
-time_out(WfScheduler *s, WfDrivenRun *r)
+void
+wf_driver_time_out(WfScheduler *s, WfDrivenRun *r)
 {
 	LWLockAcquire(&r->live->lock, LW_EXCLUSIVE);
 	r->sqlstate = ERRCODE_QUERY_CANCELED;
@@ -871,7 +723,7 @@ wf_driver_step_done(WfScheduler *s, int entry)
 	wf_driver_take_pending(s, r, e);
 	wf_area_get_error(s->area, e->error, &path, &message);
 	if (DsaPointerIsValid(e->set_variables))
-		take_variables(s, r, wf_area_get_jsonb(s->area, e->set_variables));
+		wf_driver_take_variables(s, r, wf_area_get_jsonb(s->area, e->set_variables));
 	LWLockAcquire(&r->live->lock, LW_EXCLUSIVE);
 	r->steps[e->step].started_at = e->started_at;
 	LWLockRelease(&r->live->lock);

@@ -109,6 +109,25 @@ typedef struct WfDrivenEntry
 
 /* ---- driver.c ---- */
 
+/* Take an action out of the machine; false if there is none. */
+extern bool wf_driver_next_action(WfDrivenRun *r, WfAction *action);
+
+/* Carry out actions: RECORD, CANCEL, TIMER. */
+extern void wf_driver_record_passed(WfDrivenRun *r, const WfAction *action);
+extern void wf_driver_cancel(WfScheduler *s, WfDrivenRun *r,
+							 const WfAction *action);
+extern void wf_driver_set_timer(WfScheduler *s, WfDrivenRun *r,
+								const WfAction *action);
+
+/* Events: a condition is answered, a step has set variables, the time of the
+ * run is over. */
+extern void wf_driver_answer_condition(WfScheduler *s, WfDrivenRun *r,
+									   int32 step, WfCondition answer,
+									   int sqlstate, const char *message);
+extern void wf_driver_take_variables(WfScheduler *s, WfDrivenRun *r,
+									 Jsonb *variables);
+extern void wf_driver_time_out(WfScheduler *s, WfDrivenRun *r);
+
 /* There is no free entry, or no session, for an action now. */
 extern void wf_driver_keep_for_later(WfDrivenRun *r, const WfAction *action);
 
@@ -158,6 +177,17 @@ extern void wf_driver_hand_out_query(WfScheduler *s, WfDrivenRun *r,
 									 const WfAction *action,
 									 WfEntryKind kind);
 
+/* ---- driver_replay.c ---- */
+
+extern void wf_driver_replay(WfScheduler *s, WfDrivenRun *r, bool pause);
+
+/* Answer an action from the record, if that has the answer. */
+extern bool wf_driver_answered(WfScheduler *s, WfDrivenRun *r,
+							   const WfAction *action);
+
+/* An attempt is being read from the record; see there. */
+extern void wf_driver_read_on(WfDrivenRun *r);
+
 /* ---- driver_transaction.c; see there ---- */
 
 extern void wf_driver_transaction_init(WfDrivenRun *r, bool inherits);
@@ -174,6 +204,7 @@ extern bool wf_driver_defer_end(WfDrivenRun *r);
 extern bool wf_driver_branch_keeps(WfDrivenRun *r, int slot);
 extern void wf_driver_note_cause(WfDrivenRun *r, int32 step,
 								 const char *message);
+extern void wf_driver_lose_as_recorded(WfScheduler *s, WfDrivenRun *r);
 extern bool wf_driver_end_from_record(WfScheduler *s, WfDrivenRun *r);
 extern void wf_driver_end_transaction(WfScheduler *s, WfDrivenRun *r,
 									  const WfAction *action);

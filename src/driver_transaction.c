@@ -350,6 +350,23 @@ wf_driver_end_from_record(WfScheduler *s, WfDrivenRun *r)
 	return true;
 }
 
+/*
+ * wf_driver_lose_as_recorded
+ *		All that is on record has been fed.  If the end of the transaction is,
+ *		as rolled back, and nothing on record has asked for that, its session
+ *		was lost (D25).
+ */
+void
+wf_driver_lose_as_recorded(WfScheduler *s, WfDrivenRun *r)
+{
+	WfDrivenTransaction *t = r->transaction;
+
+	if (is_open(t) && t->on_record && !t->was_committed &&
+		t->state.state == WF_TRANSACTION_ACTIVE)
+		wf_driver_lose_transaction(s, r, ERRCODE_IN_FAILED_SQL_TRANSACTION,
+								   "it was before the restart");
+}
+
 /* Event: an entry of kind COMMIT or ROLLBACK is done. */
 void
 wf_driver_transaction_done(WfScheduler *s, int entry)
