@@ -374,7 +374,7 @@ my $restart = restart_job($run);
 is($result, 0, 'watch_job of a restart');
 like(
 	$stderr,
-	qr/^.*NOTICE: +step "a" succeeded before the restart \(1 of 4\)\n.*NOTICE: +step "b" succeeded in [0-9.]+ s \(2 of 4\)\n/s,
+	qr/^.*NOTICE: +step "a" succeeded before the restart\nDETAIL:  1 of 4 steps.*NOTICE: +step "b" succeeded in [0-9.]+ s\nDETAIL:  2 of 4 steps/s,
 	'it says what was taken over');
 
 $node->safe_psql('postgres', 'TRUNCATE effect');
@@ -399,7 +399,7 @@ define_package(
 is($result, 0, 'run_job follows to the last attempt');
 like(
 	$stderr,
-	qr/step "a" succeeded in .*\(1 of 2\)\n.*step "b" failed: division by zero \(2 of 2\)\n.*run \d+ failed, the next attempt is run \d+: division by zero\n.*step "a" succeeded before the restart \(1 of 2\)\n.*step "b" succeeded in .*run \d+ succeeded, 0 steps failed$/s,
+	qr/step "a" succeeded in [^\n]*\nDETAIL:  1 of 2 steps.*step "b" failed: division by zero\nDETAIL:  2 of 2 steps.*run \d+ failed, the next attempt is run \d+: division by zero\n.*step "a" succeeded before the restart\nDETAIL:  1 of 2 steps.*step "b" succeeded in .*run \d+ succeeded, 0 steps failed$/s,
 	'and tells of each');
 define_package(
 	$node,
