@@ -251,6 +251,7 @@ SELECT workflow.define_package('{"name": "needs", "variables": {"day": null}, "r
 SELECT workflow.define_package($$ {
   "name": "refused", "fail_on_first_error": false, "max_concurrent_steps": 1,
   "steps": [
+    {"name": "a child disabled", "kind": "package", "command": "child_off", "priority": 10},
     {"name": "a unknown", "kind": "job", "command": "nobody", "priority": 9},
     {"name": "b disabled", "kind": "job", "command": "child_off", "priority": 8},
     {"name": "c undeclared", "kind": "job", "command": "started", "variables": {"night": "1"}, "priority": 7},

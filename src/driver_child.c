@@ -51,6 +51,16 @@ typedef struct EarlierChild
 
 static int	bound_of(const WfPlan *plan, int level, bool inherits);
 static const WfPlan *current_plan(const WfPackageRow *package);
+static void adopt_child(WfScheduler *s, WfDrivenRun *r, const WfAction *action,
+						const WfRun *child);
+static void begin_child(WfScheduler *s, WfDrivenRun *r,
+						const WfAction *action);
+static char *refuse_plan(WfDrivenRun *r, int32 step,
+						 const WfPackageRow *package, const WfPlan *plan,
+						 int *sqlstate);
+static bool find_sessions(WfScheduler *s, WfDrivenRun *r,
+						  const WfAction *action, const WfPlan *plan,
+						  const WfRun *adopted);
 static void refuse_child(WfScheduler *s, WfDrivenRun *r,
 						 const WfAction *action, const WfPlan *plan,
 						 const WfRun *adopted);
@@ -72,7 +82,7 @@ static void find_earlier_child(WfDrivenRun *r, const WfAction *action,
 static bool awaits_child(WfScheduler *s, const WfDrivenRun *r,
 						 const WfAction *action);
 static void hand_out_child(WfScheduler *s, WfDrivenRun *r, const WfRun *child,
-						   bool replay, bool inherits);
+						   bool replay);
 static void set_timeout(WfScheduler *s, WfDrivenRun *r, const WfRun *child);
 
 /* See scheduler.h. */
@@ -133,83 +143,116 @@ current_plan(const WfPackageRow *package)
 												   package->version));
 }
 
-/* Start the child run of a package step. */
+/* Start the child run of a package step, or go on with the one it has. */
 void
 wf_driver_start_child(WfScheduler *s, WfDrivenRun *r, const WfAction *action)
 {
+	WfRun		child;
+
+	if (wf_driver_open_child(s, r, action->step, action->attempt, &child))
+		adopt_child(s, r, action, &child);
+	else
+		begin_child(s, r, action);
+}
+
+/* A child run that was started before and is still open goes on. */
+static void
+adopt_child(WfScheduler *s, WfDrivenRun *r, const WfAction *action,
+			const WfRun *child)
+{
+	const WfPlan *plan = wf_plan_get(child->package_id, child->version);
+
+	if (wf_driver_await_attempt(s, r, child))
+		set_timeout(s, r, child);
+	else if (find_sessions(s, r, action, plan, child))
+	{
+		wf_driver_forget_open_child(s, child);
+		hand_out_child(s, r, child, true);
+	}
+}
+
+/* Make a child run, unless something is in its way. */
+static void
+begin_child(WfScheduler *s, WfDrivenRun *r, const WfAction *action)
+{
+	const WfPlanStep *step = &r->plan->steps[action->step];
 	WfPackageRow package;
+	EarlierChild earlier = {0};
 	const WfPlan *plan;
 	WfRun		child;
-	int			need;
 	int			sqlstate;
 	char	   *message;
-	bool		inherits;
-	bool		adopted = wf_driver_open_child(s, r, action->step,
-										   action->attempt, &child);
-	EarlierChild earlier = {0};
 
-	if (adopted && wf_driver_await_attempt(s, r, &child))
+	if (!may_start_child(r, step->command, &package, &sqlstate, &message))
 	{
-		set_timeout(s, r, &child);
+		wf_driver_write_and_end_step(s, r, action->step, WF_STEP_FAILED,
+									 sqlstate, message);
 		return;
 	}
-	if (!adopted &&
-		!may_start_child(r, r->plan->steps[action->step].command, &package,
-						 &sqlstate, &message))
-	{
-		wf_driver_write_and_end_step(s, r, action->step, WF_STEP_FAILED, sqlstate,
-						   message);
-		return;
-	}
-	if (!adopted && r->plan->steps[action->step].variables != NULL &&
+	if (step->variables != NULL &&
 		r->sessions[action->step].variables == NULL)
 	{
 		wf_driver_hand_out_query(s, r, action, WF_ENTRY_VARIABLES);
 		return;
 	}
-	if (!adopted && !wf_catalog_try_lock_package(package.package_id))
+	if (!wf_catalog_try_lock_package(package.package_id))
 	{
 		wf_driver_wait_for_child(s, r, action);	/* somebody edits it */
 		s->retry_soon = true;
 		return;
 	}
-	if (!adopted)
-		find_earlier_child(r, action, &package, &earlier);
-	plan = adopted ? wf_plan_get(child.package_id, child.version) :
-		current_plan(&package);
-	if (!adopted &&
-		(message = wrong_variables(r, action->step, plan)) != NULL)
-	{
+	find_earlier_child(r, action, &package, &earlier);
+	plan = current_plan(&package);
+	message = refuse_plan(r, action->step, &package, plan, &sqlstate);
+	if (message != NULL)
 		wf_driver_write_and_end_step(s, r, action->step, WF_STEP_FAILED,
-									 ERRCODE_INVALID_PARAMETER_VALUE,
-									 message);
-		return;
-	}
-	inherits = wf_driver_inherits(r, action->step, plan);
-	if (!adopted && inherits && package.owner != r->run.owner)
+									 sqlstate, message);
+	else if (find_sessions(s, r, action, plan, NULL))
 	{
-		wf_driver_write_and_end_step(s, r, action->step, WF_STEP_FAILED,
-									 ERRCODE_INSUFFICIENT_PRIVILEGE,
-									 psprintf("package \"%s\" cannot inherit the transaction of package \"%s\", which has another owner",
-											  plan->name, r->plan->name));
-		return;
-	}
-	need = bound_of(plan, r->level + 1, inherits);
-	if (need + sessions_above(r) > wf_max_workers)
-	{
-		refuse_child(s, r, action, plan, adopted ? &child : NULL);
-		return;
-	}
-	if (!draw_sessions(s, r, action->step, need))
-	{
-		wf_driver_wait_for_child(s, r, action);
-		return;
-	}
-	if (adopted)
-		wf_driver_forget_open_child(s, &child);
-	else
 		make_child_run(r, action, &package, plan, &earlier, &child);
-	hand_out_child(s, r, &child, adopted, inherits);
+		hand_out_child(s, r, &child, false);
+	}
+}
+
+/* Why a child with this plan cannot be started here; NULL: it can. */
+static char *
+refuse_plan(WfDrivenRun *r, int32 step, const WfPackageRow *package,
+			const WfPlan *plan, int *sqlstate)
+{
+	char	   *message = wrong_variables(r, step, plan);
+
+	*sqlstate = ERRCODE_INVALID_PARAMETER_VALUE;
+	if (message != NULL)
+		return message;
+	*sqlstate = ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE;
+	if (!plan->enabled)
+		return psprintf("package \"%s\" is disabled", plan->name);
+	*sqlstate = ERRCODE_INSUFFICIENT_PRIVILEGE;
+	if (package->owner != r->run.owner && wf_driver_inherits(r, step, plan))
+		return psprintf("package \"%s\" cannot inherit the transaction of package \"%s\", which has another owner",
+						plan->name, r->plan->name);
+	return NULL;
+}
+
+/*
+ * find_sessions
+ *		Draw the sessions that a child needs, one adopted or not made yet
+ *		(NULL).  False if it is refused, or has to wait for them.
+ */
+static bool
+find_sessions(WfScheduler *s, WfDrivenRun *r, const WfAction *action,
+			  const WfPlan *plan, const WfRun *adopted)
+{
+	int			need = bound_of(plan, r->level + 1,
+								wf_driver_inherits(r, action->step, plan));
+
+	if (need + sessions_above(r) > wf_max_workers)
+		refuse_child(s, r, action, plan, adopted);
+	else if (!draw_sessions(s, r, action->step, need))
+		wf_driver_wait_for_child(s, r, action);
+	else
+		return true;
+	return false;
 }
 
 /* See driver.h. */
@@ -522,9 +565,10 @@ wf_driver_forget_open_child(WfScheduler *s, const WfRun *child)
 /* Give a child run to whoever carries it out. */
 static void
 hand_out_child(WfScheduler *s, WfDrivenRun *r, const WfRun *child,
-			   bool replay, bool inherits)
+			   bool replay)
 {
 	const WfPlan *plan = wf_plan_get(child->package_id, child->version);
+	bool		inherits = wf_driver_inherits(r, child->parent_step, plan);
 	TimestampTz started_at = wf_history_requested_at(child);
 	TransactionId xid;
 	bool		paused = replay &&
