@@ -62,6 +62,7 @@ typedef struct OpenTransaction
 	bool		on_record;		/* its end is */
 	bool		was_committed;	/* then */
 	List	   *outcomes;		/* WfStepOutcome *: what has worked in it */
+	const char *cause;			/* the failure that is to roll it back */
 	dsa_pointer last_pending;	/* of entry->pending */
 } OpenTransaction;
 
@@ -128,7 +129,7 @@ static void write_commit(const WfStepOutcome *outcome, void *arg);
 static void write_rollback(InlineRun *r, int sqlstate, const char *message);
 static void fail_committer(InlineRun *r, int sqlstate, const char *message);
 static void advance_in_transaction(InlineRun *r);
-static char *why_rolled_back(const InlineRun *r);
+static const char *why_rolled_back(const InlineRun *r);
 static void show_transaction(InlineRun *r);
 static void keep_nothing(const WfStepOutcome *outcome, void *arg);
 static void write_transaction(InlineRun *r, bool committed, int sqlstate,
@@ -443,11 +444,12 @@ execute_next(InlineRun *r)
 	else
 	{
 		restore(r);
-		r->last_variables = NULL;
 		if (entry->cancel && outcome.sqlstate == ERRCODE_QUERY_CANCELED)
 			outcome.status = WF_STEP_CANCELLED;
+		r->last_variables = NULL;
 		record_failure(r, &outcome);
 	}
+	r->last_variables = NULL;	/* those of a success have been taken */
 	MemoryContextSwitchTo(run_context);
 	entry->current_step = -1;
 }
@@ -774,17 +776,18 @@ write_transaction(InlineRun *r, bool committed, int sqlstate,
 }
 
 /* In words, for transaction_history. */
-static char *
+static const char *
 why_rolled_back(const InlineRun *r)
 {
 	const WfStepError *error =
 	wf_errors_get(r->errors, wf_machine_error_step(r->machine));
 
+	if (r->open.cause != NULL)
+		return r->open.cause;
 	if (r->stopping)
 		return "the run was stopped";
 	if (error != NULL)
-		return psprintf("step \"%s\" failed: %s",
-						r->plan->steps[error->step].name, error->message);
+		return psprintf("the package failed: %s", error->message);
 	return "the package does not commit on completion";
 }
 
@@ -822,14 +825,25 @@ pause_if_asked(InlineRun *r)
 		wf_machine_pause(r->machine);
 }
 
-/* Keep the error of a step: it may be the run's. */
+/* Keep the error of a step: it may be the run's, or the transaction's. */
 static void
 note_error(InlineRun *r, const WfStepOutcome *outcome)
 {
-	if (outcome->status == WF_STEP_FAILED && outcome->message != NULL)
-		wf_errors_set(&r->errors, run_context, outcome->step,
-					  r->plan->steps[outcome->step].name, outcome->sqlstate,
-					  NULL, outcome->message);
+	const WfPlanStep *step = &r->plan->steps[outcome->step];
+
+	if (outcome->status != WF_STEP_FAILED || outcome->message == NULL)
+		return;
+	wf_errors_set(&r->errors, run_context, outcome->step, step->name,
+				  outcome->sqlstate, NULL, outcome->message);
+	if (r->open.number != 0 && r->open.cause == NULL &&
+		step->rollback_on_failure)
+	{
+		MemoryContext old = MemoryContextSwitchTo(run_context);
+
+		r->open.cause = psprintf("step \"%s\" of package \"%s\" failed: %s",
+								 step->name, r->plan->name, outcome->message);
+		MemoryContextSwitchTo(old);
+	}
 }
 
 /* A step has set variables of the run. */
