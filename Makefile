@@ -11,7 +11,7 @@
 
 REGRESS = install definition definition_errors definition_api \
 	definition_script grants run_basic variables security start_errors \
-	control_flow step_sql run_control child views purge
+	control_flow step_sql run_control child views purge transactions
 export REGRESS
 
 .DEFAULT_GOAL := all

@@ -114,6 +114,7 @@ static void advance(InlineRun *r);
 static void answer_from_record(InlineRun *r, const WfStepOutcome *outcome);
 static void pass_step(InlineRun *r, const WfAction *action);
 static bool answered(InlineRun *r);
+static void note_commit_on_record(InlineRun *r);
 static void refuse_next(InlineRun *r);
 static void carry_out_next(InlineRun *r);
 static void execute_next(InlineRun *r);
@@ -311,8 +312,10 @@ answered(InlineRun *r)
 		if (!r->open.on_record)
 			return false;
 		memset(&r->open, 0, sizeof(OpenTransaction));
+		if (!committed && r->next.type == WF_ACT_COMMIT)
+			note_commit_on_record(r);
 		wf_machine_transaction_ended(r->machine, committed,
-									 ERRCODE_IN_FAILED_SQL_TRANSACTION);
+									 r->commit_sqlstate);
 		return true;
 	}
 	enter_transaction(r);
@@ -327,6 +330,17 @@ answered(InlineRun *r)
 		return false;
 	refuse_next(r);
 	return true;
+}
+
+/* The commit that is on record has failed, or could not be tried any more. */
+static void
+note_commit_on_record(InlineRun *r)
+{
+	WfStepOutcome failed = {0};
+
+	(void) wf_errors_of_machine(WF_ERROR_COMMIT_INVALID, &failed);
+	r->commit_sqlstate = failed.sqlstate;
+	r->commit_message = failed.message;
 }
 
 /* The step that is next finds its transaction gone. */
@@ -360,9 +374,12 @@ static void
 pass_step(InlineRun *r, const WfAction *action)
 {
 	WfStepOutcome *outcome;
+	int			attempt = action->attempt;
 
-	if (wf_history_find_outcome(r->record, action->step,
-								action->attempt) != NULL ||
+	if (action->error == WF_ERROR_COMMIT_INVALID &&
+		r->plan->steps[action->step].kind == WF_KIND_SQL)
+		attempt++;				/* the one before has succeeded */
+	if (wf_history_find_outcome(r->record, action->step, attempt) != NULL ||
 		(action->error == WF_ERROR_COMMIT &&
 		 r->plan->steps[action->step].kind == WF_KIND_SQL))
 		return;					/* the latter is written with its transaction */
@@ -382,7 +399,7 @@ pass_step(InlineRun *r, const WfAction *action)
 	memset(outcome, 0, sizeof(WfStepOutcome));
 	outcome->run_id = r->run.run_id;
 	outcome->step = action->step;
-	outcome->attempt = action->attempt;
+	outcome->attempt = attempt;
 	outcome->status = action->status;
 	outcome->reason = action->reason;
 	outcome->rows = -1;
