@@ -12,7 +12,7 @@
 REGRESS = install definition definition_errors definition_transactions \
 	definition_api options \
 	definition_script grants run_basic variables security start_errors \
-	control_flow step_sql run_control child restart views purge
+	control_flow step_sql run_control child restart views purge transactions
 export REGRESS
 
 .DEFAULT_GOAL := all

@@ -681,7 +681,10 @@ SELECT s.run_id,
         WHEN s.transaction_id IS NOT NULL AND t.status IS NULL THEN 'pending'
         WHEN t.status = 'r' THEN 'undone'
         WHEN t.status = 'c' AND s.status <> 'succeeded' AND (p.step).kind = 'sql' THEN
-            CASE WHEN NOT (p.step).atomic AND s.statement > 1 THEN 'partial' ELSE 'undone' END
+            CASE WHEN NOT (p.step).atomic AND s.statement > 1 AND NOT EXISTS (
+                SELECT FROM workflow.step_outcome n
+                WHERE n.run_id = s.run_id AND n.step = s.step AND n.attempt > s.attempt
+                  AND n.transaction_id = s.transaction_id) THEN 'partial' ELSE 'undone' END
         WHEN s.status = 'succeeded' THEN 'kept'
         WHEN s.status = 'interrupted' THEN 'unknown'
         WHEN (p.step).kind = 'package' AND EXISTS (

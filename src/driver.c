@@ -47,6 +47,8 @@ static void begin_attempt(WfDrivenRun *r, int32 step);
 static void fill_entry(WfDrivenRun *r, int entry, const WfAction *action,
 					   WfEntryKind kind);
 static void tell_result(WfDrivenRun *r, WfEntry *e);
+static void refuse_step(WfScheduler *s, WfDrivenRun *r,
+						const WfAction *action);
 static void hand_out_step(WfScheduler *s, WfDrivenRun *r,
 						  const WfAction *action);
 static bool retry_backlog(WfScheduler *s, WfDrivenRun *r);
@@ -303,13 +305,17 @@ wf_driver_record_passed(WfDrivenRun *r, const WfAction *action)
 	WfStepOutcome outcome = {0};
 	WfAction	failed;
 
-	if (action->error == WF_ERROR_COMMIT &&
+	if ((action->error == WF_ERROR_COMMIT ||
+		 action->error == WF_ERROR_COMMIT_INVALID) &&
 		r->plan->steps[action->step].kind != WF_KIND_NONE)
 	{
 		/* what worked in the transaction is recorded with it */
 		if (r->plan->steps[action->step].kind == WF_KIND_SQL &&
 			action->transaction != 0)
+		{
+			describe_failure(r, action, &outcome);
 			return;
+		}
 		failed = *action;
 		failed.attempt++;
 		action = &failed;
@@ -424,15 +430,42 @@ tell_result(WfDrivenRun *r, WfEntry *e)
 									 error.message);
 }
 
+/*
+ * refuse_step
+ *		A step that is to work in the transaction finds that it was rolled back
+ *		before a restart: by a child run, or since its session was lost.
+ */
+static void
+refuse_step(WfScheduler *s, WfDrivenRun *r, const WfAction *action)
+{
+	WfAction	failed = *action;
+	WfStepOutcome outcome = {0};
+
+	failed.status = WF_STEP_FAILED;
+	failed.error = WF_ERROR_INVALID;
+	(void) wf_errors_of_machine(failed.error, &outcome);
+	wf_scheduler_begin(s);
+	wf_driver_record_passed(r, &failed);
+	wf_driver_lose_transaction(s, r, outcome.sqlstate, outcome.message);
+	wf_driver_step_ended(s, r, action->step, WF_STEP_FAILED,
+						 outcome.sqlstate, NULL, outcome.message);
+}
+
 /* Hand a step to a worker. */
 static void
 hand_out_step(WfScheduler *s, WfDrivenRun *r, const WfAction *action)
 {
 	int			connection = r->plan->steps[action->step].connection;
 	int			slot = connection >= 0 ? r->slots[connection] : -1;
-	int			entry = wf_entry_alloc(s->database, true);
+	int			entry;
 	WfEntry    *e;
 
+	if (action->transaction != 0 && wf_driver_transaction_is_over(r))
+	{
+		refuse_step(s, r, action);
+		return;
+	}
+	entry = wf_entry_alloc(s->database, true);
 	if (entry < 0)
 	{
 		wf_driver_keep_for_later(r, action);
@@ -497,8 +530,11 @@ wf_driver_answer_condition(WfScheduler *s, WfDrivenRun *r, int32 step,
 				WfCondition answer, int sqlstate, const char *message)
 {
 	if (answer == WF_CONDITION_ERROR && message != NULL)
+	{
 		wf_errors_set(&r->errors, r->context, step,
 					  r->plan->steps[step].name, sqlstate, NULL, message);
+		wf_driver_note_cause(r, step, message);
+	}
 	LWLockAcquire(&r->live->lock, LW_EXCLUSIVE);
 	r->steps[step].entry = -1;
 	wf_machine_condition(r->machine, step, answer, sqlstate);
@@ -598,8 +634,6 @@ wf_driver_step_ended(WfScheduler *s, WfDrivenRun *r, int32 step, WfStepStatus st
 	if (status == WF_STEP_FAILED && message != NULL)
 		wf_errors_set(&r->errors, r->context, step, r->plan->steps[step].name,
 					  sqlstate, path, message);
-	if (status == WF_STEP_FAILED)
-		wf_driver_note_cause(r, step, message);
 	LWLockAcquire(&r->live->lock, LW_EXCLUSIVE);
 	r->steps[step].entry = -1;
 	r->steps[step].child_run_id = 0;
@@ -607,6 +641,8 @@ wf_driver_step_ended(WfScheduler *s, WfDrivenRun *r, int32 step, WfStepStatus st
 	wf_machine_step_ended(r->machine, step, status, sqlstate);
 	wf_driver_show_error(s, r);
 	LWLockRelease(&r->live->lock);
+	if (status == WF_STEP_FAILED && !wf_machine_awaits_retry(r->machine, step))
+		wf_driver_note_cause(r, step, message);
 	wf_driver_give_back_sessions(s, r, step);
 	wf_driver_mark_dirty(s, r);
 }

@@ -86,6 +86,13 @@ static void hand_out_child(WfScheduler *s, WfDrivenRun *r, const WfRun *child,
 static void set_timeout(WfScheduler *s, WfDrivenRun *r, const WfRun *child);
 
 /* See scheduler.h. */
+bool
+wf_driver_is_inline(const WfPlan *plan)
+{
+	return plan->inline_run && wf_inline_driver;
+}
+
+/* See scheduler.h. */
 int
 wf_driver_bound(const WfPlan *plan)
 {
@@ -104,7 +111,7 @@ bound_of(const WfPlan *plan, int level, bool inherits)
 	int			largest = 0;
 	int			i;
 
-	if (plan->inline_run && !inherits)
+	if (wf_driver_is_inline(plan) && !inherits)
 		return 1;
 	check_stack_depth();
 	for (i = 0; i < plan->nsteps && level < wf_max_nesting_level; i++)
@@ -577,7 +584,7 @@ hand_out_child(WfScheduler *s, WfDrivenRun *r, const WfRun *child,
 	Oid			stopped_by;
 	const char *reason;
 
-	if (plan->inline_run && !inherits &&
+	if (wf_driver_is_inline(plan) && !inherits &&
 		!wf_history_read_stop(child->run_id, &stopped_by, &reason))
 		entry = wf_entry_alloc(s->database, true);
 	LWLockAcquire(&r->live->lock, LW_EXCLUSIVE);

@@ -43,6 +43,9 @@ static void note_failed_commit(WfDrivenTransaction *t, int sqlstate,
 							   const char *message);
 static void write_rolled_back(WfScheduler *s, WfDrivenTransaction *t,
 							  int sqlstate, const char *message);
+static void fail_committer(const WfDrivenTransaction *t,
+						   WfStepOutcome *outcome, int sqlstate,
+						   const char *message);
 static void write_record(WfDrivenTransaction *t, bool committed, int sqlstate,
 						 const char *message);
 static char *why_rolled_back(const WfDrivenTransaction *t);
@@ -342,11 +345,15 @@ wf_driver_end_from_record(WfScheduler *s, WfDrivenRun *r)
 {
 	WfDrivenTransaction *t = r->transaction;
 
+	WfStepOutcome failed = {0};
+
 	if (!t->on_record || t->branch >= 0 ||
 		DsaPointerIsValid(t->first_pending))
 		return false;
+	if (!t->was_committed)
+		(void) wf_errors_of_machine(WF_ERROR_COMMIT_INVALID, &failed);
 	wf_scheduler_begin(s);
-	finish(s, t, t->was_committed, 0, NULL);
+	finish(s, t, t->was_committed, failed.sqlstate, failed.message);
 	return true;
 }
 
@@ -365,6 +372,15 @@ wf_driver_lose_as_recorded(WfScheduler *s, WfDrivenRun *r)
 		t->state.state == WF_TRANSACTION_ACTIVE)
 		wf_driver_lose_transaction(s, r, ERRCODE_IN_FAILED_SQL_TRANSACTION,
 								   "it was before the restart");
+}
+
+/* It has ended before a restart: who works in it now has nothing to join. */
+bool
+wf_driver_transaction_is_over(const WfDrivenRun *r)
+{
+	const WfDrivenTransaction *t = r->transaction;
+
+	return t->on_record && !t->was_committed && t->branch < 0;
 }
 
 /* Event: an entry of kind COMMIT or ROLLBACK is done. */
@@ -474,17 +490,31 @@ write_rolled_back(WfScheduler *s, WfDrivenTransaction *t, int sqlstate,
 		WfStepOutcome *outcome = wf_pending_get(s->area, pointer);
 
 		if (outcome->run_id == t->owner->run_id &&
-			outcome->status == WF_STEP_SUCCEEDED &&
-			wf_machine_awaits_commit(t->owner->machine, outcome->step))
-		{
-			outcome->status = WF_STEP_FAILED;
-			outcome->sqlstate = sqlstate;
-			outcome->message = message;
-		}
+			outcome->status == WF_STEP_SUCCEEDED)
+			fail_committer(t, outcome, sqlstate, message);
 		wf_history_insert_step_outcome(outcome);
 	}
 	write_record(t, false, sqlstate, message == NULL ? why_rolled_back(t) :
 				 message);
+}
+
+/* If the step has asked for the commit of what is rolled back, it failed. */
+static void
+fail_committer(const WfDrivenTransaction *t, WfStepOutcome *outcome,
+			   int sqlstate, const char *message)
+{
+	const WfMachine *machine = t->owner->machine;
+
+	if (wf_machine_awaits_commit(machine, outcome->step))
+	{
+		outcome->sqlstate = sqlstate;
+		outcome->message = message;
+	}
+	else if (wf_machine_commit_was_invalid(machine, outcome->step))
+		(void) wf_errors_of_machine(WF_ERROR_COMMIT_INVALID, outcome);
+	else
+		return;
+	outcome->status = WF_STEP_FAILED;
 }
 
 /* The row of a transaction that the branch has not written. */

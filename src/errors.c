@@ -70,6 +70,7 @@ wf_errors_of_machine(WfMachineError error, WfStepOutcome *outcome)
 			outcome->hint = "Let the steps use one connection, or let one wait for the other.";
 			return true;
 		case WF_ERROR_INVALID:
+		case WF_ERROR_COMMIT_INVALID:
 			outcome->sqlstate = ERRCODE_IN_FAILED_SQL_TRANSACTION;
 			outcome->message = "the package transaction has already been rolled back";
 			outcome->detail = "A child package has rolled it back, or its session was lost.";

@@ -33,6 +33,10 @@ int			wf_worker_idle_timeout = 60 * 1000;
 /* Whether steps commit asynchronously. */
 int			wf_commit_mode = WF_COMMIT_PIPELINED;
 
+/* Off: the scheduler drives every run.  For developers: both ways come to the
+ * same. */
+bool		wf_inline_driver = true;
+
 /* How deep package steps may nest. */
 int			wf_max_nesting_level = 32;
 
@@ -77,6 +81,12 @@ wf_guc_init(void)
 							 "When off, runs are queued and none is started; what runs goes on.",
 							 &wf_enabled, true,
 							 PGC_SIGHUP, 0, NULL, NULL, NULL);
+	DefineCustomBoolVariable("workflow.inline_driver",
+							 "Lets one worker carry out a run that needs no other.",
+							 "When off, the scheduler drives every run.  This is for tests of the extension.",
+							 &wf_inline_driver, true,
+							 PGC_SIGHUP, GUC_NO_SHOW_ALL | GUC_NOT_IN_SAMPLE,
+							 NULL, NULL, NULL);
 	DefineCustomEnumVariable("workflow.log_runs",
 							 "Sets which runs are told of in the server log.",
 							 "With \"failures\" a line is written at the end of a run that failed or was stopped, with \"all\" at the begin and the end of each run.",

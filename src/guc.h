@@ -27,6 +27,7 @@ extern bool wf_enabled;
 extern int	wf_max_workers;
 extern int	wf_worker_idle_timeout; /* ms */
 extern int	wf_commit_mode;
+extern bool wf_inline_driver;
 extern int	wf_max_nesting_level;
 extern int	wf_max_message_size;	/* bytes */
 extern int	wf_log_runs;

@@ -64,6 +64,7 @@ typedef struct OpenTransaction
 	bool		on_record;		/* its end is */
 	bool		was_committed;	/* then */
 	List	   *outcomes;		/* WfStepOutcome *: what has worked in it */
+	const char *cause;			/* the failure that is to roll it back */
 	dsa_pointer last_pending;	/* of entry->pending */
 } OpenTransaction;
 
@@ -115,6 +116,7 @@ static void advance(InlineRun *r);
 static void answer_from_record(InlineRun *r, const WfStepOutcome *outcome);
 static void pass_step(InlineRun *r, const WfAction *action);
 static bool answered(InlineRun *r);
+static void note_commit_on_record(InlineRun *r);
 static void refuse_next(InlineRun *r);
 static void carry_out_next(InlineRun *r);
 static void execute_next(InlineRun *r);
@@ -130,7 +132,7 @@ static void write_commit(const WfStepOutcome *outcome, void *arg);
 static void write_rollback(InlineRun *r, int sqlstate, const char *message);
 static void fail_committer(InlineRun *r, int sqlstate, const char *message);
 static void advance_in_transaction(InlineRun *r);
-static char *why_rolled_back(const InlineRun *r);
+static const char *why_rolled_back(const InlineRun *r);
 static void show_transaction(InlineRun *r);
 static void keep_nothing(const WfStepOutcome *outcome, void *arg);
 static void write_transaction(InlineRun *r, bool committed, int sqlstate,
@@ -313,8 +315,10 @@ answered(InlineRun *r)
 		if (!r->open.on_record)
 			return false;
 		memset(&r->open, 0, sizeof(OpenTransaction));
+		if (!committed && r->next.type == WF_ACT_COMMIT)
+			note_commit_on_record(r);
 		wf_machine_transaction_ended(r->machine, committed,
-									 ERRCODE_IN_FAILED_SQL_TRANSACTION);
+									 r->commit_sqlstate);
 		return true;
 	}
 	enter_transaction(r);
@@ -329,6 +333,17 @@ answered(InlineRun *r)
 		return false;
 	refuse_next(r);
 	return true;
+}
+
+/* The commit that is on record has failed, or could not be tried any more. */
+static void
+note_commit_on_record(InlineRun *r)
+{
+	WfStepOutcome failed = {0};
+
+	(void) wf_errors_of_machine(WF_ERROR_COMMIT_INVALID, &failed);
+	r->commit_sqlstate = failed.sqlstate;
+	r->commit_message = failed.message;
 }
 
 /* The step that is next finds its transaction gone. */
@@ -362,9 +377,12 @@ static void
 pass_step(InlineRun *r, const WfAction *action)
 {
 	WfStepOutcome *outcome;
+	int			attempt = action->attempt;
 
-	if (wf_history_find_outcome(r->record, action->step,
-								action->attempt) != NULL ||
+	if (action->error == WF_ERROR_COMMIT_INVALID &&
+		r->plan->steps[action->step].kind == WF_KIND_SQL)
+		attempt++;				/* the one before has succeeded */
+	if (wf_history_find_outcome(r->record, action->step, attempt) != NULL ||
 		(action->error == WF_ERROR_COMMIT &&
 		 r->plan->steps[action->step].kind == WF_KIND_SQL))
 		return;					/* the latter is written with its transaction */
@@ -384,7 +402,7 @@ pass_step(InlineRun *r, const WfAction *action)
 	memset(outcome, 0, sizeof(WfStepOutcome));
 	outcome->run_id = r->run.run_id;
 	outcome->step = action->step;
-	outcome->attempt = action->attempt;
+	outcome->attempt = attempt;
 	outcome->status = action->status;
 	outcome->reason = action->reason;
 	outcome->rows = -1;
@@ -446,12 +464,13 @@ execute_next(InlineRun *r)
 	else
 	{
 		restore(r);
-		r->last_variables = NULL;
 		wf_errors_take_verdict(r->database, entry, &outcome);
 		if (entry->cancel && outcome.sqlstate == ERRCODE_QUERY_CANCELED)
 			outcome.status = WF_STEP_CANCELLED;
+		r->last_variables = NULL;
 		record_failure(r, &outcome);
 	}
+	r->last_variables = NULL;	/* those of a success have been taken */
 	MemoryContextSwitchTo(run_context);
 	entry->current_step = -1;
 }
@@ -778,17 +797,18 @@ write_transaction(InlineRun *r, bool committed, int sqlstate,
 }
 
 /* In words, for transaction_history. */
-static char *
+static const char *
 why_rolled_back(const InlineRun *r)
 {
 	const WfStepError *error =
 	wf_errors_get(r->errors, wf_machine_error_step(r->machine));
 
+	if (r->open.cause != NULL)
+		return r->open.cause;
 	if (r->stopping)
 		return "the run was stopped";
 	if (error != NULL)
-		return psprintf("step \"%s\" failed: %s",
-						r->plan->steps[error->step].name, error->message);
+		return psprintf("the package failed: %s", error->message);
 	return "the package does not commit on completion";
 }
 
@@ -826,14 +846,25 @@ pause_if_asked(InlineRun *r)
 		wf_machine_pause(r->machine);
 }
 
-/* Keep the error of a step: it may be the run's. */
+/* Keep the error of a step: it may be the run's, or the transaction's. */
 static void
 note_error(InlineRun *r, const WfStepOutcome *outcome)
 {
-	if (outcome->status == WF_STEP_FAILED && outcome->message != NULL)
-		wf_errors_set(&r->errors, run_context, outcome->step,
-					  r->plan->steps[outcome->step].name, outcome->sqlstate,
-					  NULL, outcome->message);
+	const WfPlanStep *step = &r->plan->steps[outcome->step];
+
+	if (outcome->status != WF_STEP_FAILED || outcome->message == NULL)
+		return;
+	wf_errors_set(&r->errors, run_context, outcome->step, step->name,
+				  outcome->sqlstate, NULL, outcome->message);
+	if (r->open.number != 0 && r->open.cause == NULL &&
+		step->rollback_on_failure)
+	{
+		MemoryContext old = MemoryContextSwitchTo(run_context);
+
+		r->open.cause = psprintf("step \"%s\" of package \"%s\" failed: %s",
+								 step->name, r->plan->name, outcome->message);
+		MemoryContextSwitchTo(old);
+	}
 }
 
 /* A step has set variables of the run. */

@@ -177,7 +177,8 @@ wf_intake_queue(WfScheduler *s, const WfQueuedRun *run, int64 last)
 
 	wf_scheduler_begin(s);
 	plan = wf_plan_get(run->package_id, run->version);
-	wf_queue_add(plan->inline_run ? &s->simple : &s->complex, run, last);
+	wf_queue_add(wf_driver_is_inline(plan) ? &s->simple : &s->complex, run,
+				 last);
 }
 
 /* Keep a run until its time has come. */

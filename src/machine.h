@@ -74,7 +74,8 @@ typedef enum WfMachineError
 								 * executes in the transaction (R36, D6) */
 	WF_ERROR_INVALID,			/* the transaction was rolled back already
 								 * (R47) */
-	WF_ERROR_COMMIT				/* the commit that the step asked for failed */
+	WF_ERROR_COMMIT,			/* the commit that the step asked for failed */
+	WF_ERROR_COMMIT_INVALID		/* there was nothing left to commit (R47) */
 } WfMachineError;
 
 typedef struct WfAction
@@ -312,6 +313,10 @@ extern bool wf_machine_waits_for_transaction(const WfMachine *machine,
 
 /* It has done its work, and the commit that it asked for is not done. */
 extern bool wf_machine_awaits_commit(const WfMachine *machine, int32 step);
+
+/* It had done its work, but its transaction had been rolled back already. */
+extern bool wf_machine_commit_was_invalid(const WfMachine *machine,
+										  int32 step);
 
 /* Number of the transaction that it is or was in; 0: none. */
 extern int32 wf_machine_step_transaction(const WfMachine *machine, int32 step);

@@ -372,7 +372,7 @@ wf_join_ask_commit(WfMachine *machine, int32 step)
 		(transaction->state == WF_TRANSACTION_ROLLING_BACK &&
 		 transaction->invalidates))
 	{
-		wf_step_refuse(machine, step, WF_ERROR_INVALID, true);
+		wf_step_refuse(machine, step, WF_ERROR_COMMIT_INVALID, true);
 		return false;
 	}
 	if (transaction->state == WF_TRANSACTION_ROLLING_BACK)
@@ -641,6 +641,6 @@ wf_machine_transaction_lost(WfMachine *machine)
 	transaction->state = WF_TRANSACTION_ROLLING_BACK;
 	while ((step = queue_pop_waiting(machine, &machine->committers,
 									 WAIT_COMMIT)) != NO_STEP)
-		wf_step_refuse(machine, step, WF_ERROR_INVALID, true);
+		wf_step_refuse(machine, step, WF_ERROR_COMMIT_INVALID, true);
 	end_lost_retries(machine);
 }

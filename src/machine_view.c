@@ -179,6 +179,12 @@ wf_machine_awaits_commit(const WfMachine *machine, int32 step)
 	return machine->steps[step].wait == WAIT_COMMIT;
 }
 
+bool
+wf_machine_commit_was_invalid(const WfMachine *machine, int32 step)
+{
+	return machine->steps[step].error == WF_ERROR_COMMIT_INVALID;
+}
+
 int32
 wf_machine_step_transaction(const WfMachine *machine, int32 step)
 {

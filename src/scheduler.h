@@ -171,6 +171,9 @@ typedef struct WfDrivenRun WfDrivenRun;
 
 extern void wf_driver_init(WfScheduler *s);
 
+/* Is a run of the package for the inline driver, unless it inherits? */
+extern bool wf_driver_is_inline(const struct WfPlan *plan);
+
 /*
  * Sessions that a run of the package may need at one time, with those of its
  * children.  In the turn's transaction.

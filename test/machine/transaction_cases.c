@@ -215,6 +215,7 @@ error_name(WfMachineError error)
 		case WF_ERROR_BRANCH_BUSY:
 			return " busy";
 		case WF_ERROR_INVALID:
+		case WF_ERROR_COMMIT_INVALID:
 			return " invalid";
 		case WF_ERROR_COMMIT:
 			return " commit";

@@ -47,6 +47,7 @@ our @EXPORT = qw(
   lock_waiters
   scalar_query
   psql_error
+  is_idle
   $true
   $false
 );
@@ -259,6 +260,31 @@ sub psql_error
 		extra_params => [ '-v', 'VERBOSITY=verbose', @options ]);
 
 	return $result == 0 ? '' : $stderr;
+}
+
+=pod
+
+=item is_idle($node)
+
+One test: no session of any database is left in a transaction, be it a client
+or a worker, once it has finished what it is at.
+
+=cut
+
+sub is_idle
+{
+	my ($node) = @_;
+	my $rest = q{
+		SELECT string_agg(concat_ws(' ', backend_type, pid, state, query), ', ')
+		FROM pg_stat_activity
+		WHERE pid <> pg_backend_pid()
+		  AND (state LIKE 'idle in transaction%'
+			   OR backend_type = 'workflow worker' AND (xact_start IS NOT NULL OR backend_xid IS NOT NULL))};
+
+	$node->poll_query_until('postgres', "SELECT ($rest) IS NULL")
+	  or diag scalar_query($node, $rest);
+	is(scalar_query($node, $rest), '', 'no session is left in a transaction');
+	return;
 }
 
 =pod
