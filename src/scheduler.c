@@ -95,7 +95,8 @@ wf_scheduler_main(Datum arg)
 	}
 }
 
-/* Take the database's place; leave at once if another scheduler has it. */
+/* Take the database's place; leave at once if another scheduler has it, or
+ * the agent is to keep out. */
 static void
 attach(WfDatabase *database)
 {
@@ -104,7 +105,10 @@ attach(WfDatabase *database)
 	before_shmem_exit(detach, PointerGetDatum(database));
 	LWLockAcquire(&wf_shared->lock, LW_EXCLUSIVE);
 	LWLockAcquire(&database->lock, LW_EXCLUSIVE);
-	mine = (database->pid == 0 && OidIsValid(database->oid));
+	mine = (database->pid == 0 && OidIsValid(database->oid) &&
+			database->bars == 0);
+	if (database->bars > 0 && database->state == WF_DATABASE_STARTING)
+		database->state = WF_DATABASE_FREE;
 	if (mine)
 	{
 		database->pid = MyProcPid;
@@ -135,7 +139,7 @@ detach(int code, Datum arg)
 	database->pid = 0;
 	database->ready = false;
 	database->state = extension_absent ? WF_DATABASE_ABSENT :
-		WF_DATABASE_FAILED;
+		database->bars > 0 ? WF_DATABASE_FREE : WF_DATABASE_FAILED;
 	LWLockRelease(&database->lock);
 	LWLockRelease(&wf_shared->lock);
 	if (extension_absent)
