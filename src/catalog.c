@@ -89,7 +89,8 @@ static const char *const table_names[WF_NTABLES] = {
 	[WF_TABLE_TRANSACTION_OUTCOME] = "transaction_outcome",
 	[WF_TABLE_STEP_START] = "step_start",
 	[WF_TABLE_RUN_COMMAND] = "run_command",
-	[WF_TABLE_HORIZON] = "horizon"
+	[WF_TABLE_HORIZON] = "horizon",
+	[WF_TABLE_INSTALLATION] = "installation"
 };
 
 /* The index that lookups use; NULL: none. */
@@ -105,7 +106,8 @@ static const char *const index_names[WF_NTABLES] = {
 	[WF_TABLE_TRANSACTION_OUTCOME] = "transaction_outcome_pkey",
 	[WF_TABLE_STEP_START] = "step_start_pkey",
 	[WF_TABLE_RUN_COMMAND] = "run_command_run_id_requested_at_idx",
-	[WF_TABLE_HORIZON] = NULL
+	[WF_TABLE_HORIZON] = NULL,
+	[WF_TABLE_INSTALLATION] = NULL
 };
 
 /* What this process knows of the extension's objects. */

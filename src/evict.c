@@ -34,6 +34,7 @@
 #include "access/xact.h"
 #include "miscadmin.h"
 #include "storage/latch.h"
+#include "storage/procarray.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
@@ -64,6 +65,7 @@ static bool callback_registered = false;
 static bool bar(Oid oid);
 static void at_xact_end(XactEvent event, void *arg);
 static bool is_of_agent(const WfDatabase *database, pid_t pid);
+static bool is_connected(PGPROC *proc, Oid oid);
 static bool others_are_connected(Oid oid, const WfDatabase *database);
 static bool wait_for_others(Oid oid);
 static bool terminate(WfDatabase *database, Evicted *evicted);
@@ -152,6 +154,15 @@ is_of_agent(const WfDatabase *database, pid_t pid)
 	return false;
 }
 
+/* True if a backend is connected to the database; what its PGPROC says stays
+ * there when it has gone. */
+static bool
+is_connected(PGPROC *proc, Oid oid)
+{
+	return proc->databaseId == oid && proc->pid != 0 &&
+		BackendPidGetProc(proc->pid) == proc;
+}
+
 /* True if somebody is connected whom neither we nor the server send away. */
 static bool
 others_are_connected(Oid oid, const WfDatabase *database)
@@ -160,12 +171,11 @@ others_are_connected(Oid oid, const WfDatabase *database)
 
 	for (i = 0; i < wf_shared->nbackends; i++)
 	{
-		const PGPROC *proc = wf_proc(i);
-		pid_t		pid = proc->pid;
+		PGPROC	   *proc = wf_proc(i);
 
-		if (proc != MyProc && pid != 0 && proc->databaseId == oid &&
+		if (proc != MyProc && is_connected(proc, oid) &&
 			!(proc->statusFlags & PROC_IS_AUTOVACUUM) &&
-			!(database != NULL && is_of_agent(database, pid)))
+			!(database != NULL && is_of_agent(database, proc->pid)))
 			return true;
 	}
 	return false;
@@ -245,14 +255,11 @@ still_there(Oid oid, const Evicted *evicted)
 
 	for (i = 0; evicted->n > 0 && i < wf_shared->nbackends; i++)
 	{
-		const PGPROC *proc = wf_proc(i);
-		pid_t		pid = proc->pid;
+		PGPROC	   *proc = wf_proc(i);
 
-		if (pid == 0 || proc->databaseId != oid)
-			continue;
 		for (j = 0; j < evicted->n; j++)
 		{
-			if (evicted->pids[j] == pid)
+			if (evicted->pids[j] == proc->pid && is_connected(proc, oid))
 				return true;
 		}
 	}

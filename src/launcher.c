@@ -52,6 +52,7 @@
 #define BACKOFF_MAX_S		60
 #define LIVED_LONG_S		60
 #define NO_SLOT_RETRY_S		5
+#define PATIENCE_MS			2000
 
 /* What the launcher remembers of a place; not shared. */
 typedef struct Place
@@ -76,7 +77,7 @@ static void end_unwanted(void);
 static void notice_ends(void);
 static void notice_end(int i);
 static void start_next(TimestampTz now);
-static bool starting(void);
+static bool starting(TimestampTz now);
 static void start(Oid oid, TimestampTz now);
 static void restart_failed(TimestampTz now);
 static void give_up(WfDatabase *database);
@@ -292,7 +293,7 @@ give_up(WfDatabase *database)
 static void
 start_next(TimestampTz now)
 {
-	while (to_try != NIL && !starting())
+	while (to_try != NIL && !starting(now))
 	{
 		Oid			oid = linitial_oid(to_try);
 		WfDatabase *database = wf_database_find(oid);
@@ -304,14 +305,18 @@ start_next(TimestampTz now)
 	}
 }
 
+/* True if a scheduler is just starting.  One that takes long, since somebody
+ * has locked its database, does not keep others from it. */
 static bool
-starting(void)
+starting(TimestampTz now)
 {
 	int			i;
 
 	for (i = 0; i < wf_shared->ndatabases; i++)
 	{
-		if (wf_shared->databases[i].state == WF_DATABASE_STARTING)
+		if (wf_shared->databases[i].state == WF_DATABASE_STARTING &&
+			!TimestampDifferenceExceeds(places[i].started_at, now,
+										PATIENCE_MS))
 			return true;
 	}
 	return false;
@@ -363,11 +368,12 @@ start(Oid oid, TimestampTz now)
 	MemoryContextSwitchTo(old);
 }
 
-/* Milliseconds to the end of the next back-off; -1: none. */
+/* Milliseconds to the end of the next back-off, or of the patience with who
+ * is starting while others wait; -1: none. */
 static long
 time_to_sleep(TimestampTz now)
 {
-	long		sleep = -1;
+	long		sleep = to_try != NIL ? PATIENCE_MS : -1;
 	int			i;
 
 	for (i = 0; i < wf_shared->ndatabases; i++)

@@ -45,6 +45,7 @@
 #include "compat.h"
 #include "guc.h"
 #include "held.h"
+#include "installation.h"
 #include "limits.h"
 #include "pool.h"
 #include "run_log.h"
@@ -211,8 +212,13 @@ begin_work(WfScheduler *s)
 	LWLockRelease(&wf_shared->lock);
 	if (max_prepared_xacts > 0)
 		s->database->prepared_run = 1;	/* one may be there from before */
+	wf_scheduler_begin(s);
+	s->copy = !wf_installation_is_own();
+	if (s->copy)
+		wf_installation_adopt();
 	wf_recovery_scan(s);
 	finish_turn(s);
+	s->copy = false;
 	s->database->ready = true;
 	wf_launcher_wake();
 }
