@@ -105,6 +105,9 @@ extern bool wf_catalog_try_lock_package_to_edit(int64 package_id);
 extern bool wf_catalog_find_package(const char *name, WfPackageRow *row);
 extern bool wf_catalog_find_package_by_id(int64 package_id, WfPackageRow *row);
 
+/* All packages: a list of WfPackageRow. */
+extern List *wf_catalog_list_packages(void);
+
 /* The document of a version (palloc'd, detoasted), NULL if there is none. */
 extern Jsonb *wf_catalog_get_document(int64 package_id, int32 version);
 

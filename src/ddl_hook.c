@@ -23,6 +23,11 @@
  * is not looked at, since who could make it succeed may evict the agent
  * anyway.
  *
+ * REASSIGN OWNED and DROP OWNED do to packages what they do to other objects,
+ * when the server has done its part.  DROP ROLE does nothing: the server
+ * knows of no dependency, the package stays, and its runs fail until somebody
+ * gives it to another role.
+ *
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
@@ -35,13 +40,16 @@
 #include "catalog/pg_extension.h"
 #include "commands/dbcommands.h"
 #include "commands/defrem.h"
+#include "commands/user.h"
 #include "miscadmin.h"
 #include "tcop/utility.h"
+#include "utils/acl.h"
 #include "utils/syscache.h"
 
 #include "compat.h"
 #include "ddl_hook.h"
 #include "evict.h"
+#include "grants.h"
 #include "shmem.h"
 #include "wakeup.h"
 
@@ -61,6 +69,7 @@ static void make_room_to_drop(DropdbStmt *statement);
 static void make_room_to_rename(RenameStmt *statement);
 static void make_room_to_move(AlterDatabaseStmt *statement);
 static void make_room_to_copy(CreatedbStmt *statement);
+static void follow_owner(Node *statement);
 static DefElem *find_option(List *options, const char *name);
 static bool has_createdb(void);
 static bool is_template(Oid database);
@@ -96,15 +105,38 @@ watch_utility(PlannedStmt *pstmt, const char *query, bool read_only_tree,
 			  QueryEnvironment *environment, DestReceiver *dest,
 			  QueryCompletion *qc)
 {
+	Node	   *statement = pstmt->utilityStmt;
+
+	/* others may end the transaction, and take the statement with it */
+	bool		about_owned = IsA(statement, ReassignOwnedStmt) ||
+	IsA(statement, DropOwnedStmt);
+
 	/* where the server refuses them all there is nothing to do for us */
 	if (wf_shared != NULL && !XactReadOnly)
-		make_room_for(pstmt->utilityStmt, context == PROCESS_UTILITY_TOPLEVEL);
+		make_room_for(statement, context == PROCESS_UTILITY_TOPLEVEL);
 	if (previous_utility_hook)
 		previous_utility_hook(pstmt, query, read_only_tree, context, params,
 							  environment, dest, qc);
 	else
 		standard_ProcessUtility(pstmt, query, read_only_tree, context, params,
 								environment, dest, qc);
+	if (about_owned)
+		follow_owner(statement);
+}
+
+/* Packages belong to what a role owns. */
+static void
+follow_owner(Node *statement)
+{
+	if (IsA(statement, ReassignOwnedStmt))
+	{
+		ReassignOwnedStmt *reassign = (ReassignOwnedStmt *) statement;
+
+		wf_grants_reassign_owned(roleSpecsToIds(reassign->roles),
+								 get_rolespec_oid(reassign->newrole, false));
+	}
+	else
+		wf_grants_drop_owned(roleSpecsToIds(((DropOwnedStmt *) statement)->roles));
 }
 
 /* All but RENAME are refused in a transaction block. */
