@@ -167,7 +167,7 @@ SELECT workflow.define_package($$ {
 SELECT workflow.start_job('sleeps_parent') AS run \gset
 DO $$ BEGIN
 	FOR i IN 1 .. 6000 LOOP
-		EXIT WHEN EXISTS (SELECT FROM workflow.step_history WHERE package = 'sleeps' AND status = 'running');
+		EXIT WHEN EXISTS (SELECT FROM workflow.step_history WHERE package = 'sleeps' AND status = 'running' AND pid IS NOT NULL);
 		PERFORM pg_sleep(0.01);
 	END LOOP;
 END $$;

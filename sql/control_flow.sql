@@ -334,7 +334,7 @@ CALL execute('finally_nested');
 CALL execute('finally_timeout');
 CALL execute('finally_nothing');
 SELECT workflow.start_job('finally_stopped') AS run \gset
-CALL await(format($$ (SELECT count(*) = 1 FROM workflow.step_history WHERE run_id = %s AND status = 'running') $$, :run));
+CALL await(format($$ (SELECT count(*) = 1 FROM workflow.step_history WHERE run_id = %s AND status = 'running' AND pid IS NOT NULL) $$, :run));
 SELECT workflow.stop_job(:run, 'enough');
 SELECT package, status, failed_steps, error_path, sqlstate, message FROM last_run WHERE package LIKE 'finally%' ORDER BY package;
 SELECT * FROM told ORDER BY package, step, path COLLATE "C";

@@ -83,7 +83,6 @@ SELECT workflow.purge_history('0');
 SELECT pg_advisory_lock(4720);
 SELECT workflow.start_job('purge_outer') AS run \gset
 SELECT workflow.start_job('purge_p', start_at => 'infinity', request_key => 'k') AS delayed \gset
-SELECT workflow.wait_for_job(run_id, '60s') FROM workflow.run_history WHERE root_run_id = :run AND parent_step = 'a';
 DO $$
 BEGIN
 	FOR i IN 1 .. 6000 LOOP
@@ -92,6 +91,7 @@ BEGIN
 		PERFORM pg_sleep(0.01);
 	END LOOP;
 END $$;
+SELECT workflow.wait_for_job(run_id, '60s') FROM workflow.run_history WHERE root_run_id = :run AND parent_step = 'a';
 SELECT workflow.purge_history('0');
 SELECT * FROM runs ORDER BY package;
 SELECT pg_advisory_unlock(4720);

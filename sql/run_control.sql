@@ -202,7 +202,7 @@ SELECT workflow.define_package($$ {
   ]} $$);
 SELECT pg_advisory_lock(4715);
 SELECT workflow.start_job('pausing') AS run \gset
-CALL await(format($$ (SELECT count(*) = 1 FROM workflow.step_history WHERE run_id = %s AND status = 'running') $$, :run));
+CALL await(format($$ (SELECT count(*) = 1 FROM workflow.step_history WHERE run_id = %s AND status = 'running' AND pid IS NOT NULL) $$, :run));
 SELECT workflow.resume_job(:run) AS not_paused;
 SELECT workflow.pause_job(:run);
 SELECT workflow.pause_job(:run) AS again;
@@ -229,7 +229,7 @@ SELECT workflow.wait_for_job(:queued, '60s');
 -- a paused one can be stopped
 SELECT pg_advisory_lock(4715);
 SELECT workflow.start_job('pausing') AS run \gset
-CALL await(format($$ (SELECT count(*) = 1 FROM workflow.step_history WHERE run_id = %s AND status = 'running') $$, :run));
+CALL await(format($$ (SELECT count(*) = 1 FROM workflow.step_history WHERE run_id = %s AND status = 'running' AND pid IS NOT NULL) $$, :run));
 SELECT workflow.pause_job(:run);
 SELECT workflow.stop_job(:run, 'paused long enough');
 SELECT status, stopped_by = current_user AS by_me, stop_reason FROM workflow.run_history WHERE run_id = :run;
@@ -240,7 +240,7 @@ SELECT workflow.define_package('{"name": "pausing_parent", "steps": [{"name": "c
 TRUNCATE effect;
 SELECT pg_advisory_lock(4715);
 SELECT workflow.start_job('pausing_parent') AS run \gset
-CALL await(format($$ EXISTS (SELECT FROM workflow.step_history WHERE root_run_id = %s AND step = 'a' AND status = 'running') $$, :run));
+CALL await(format($$ EXISTS (SELECT FROM workflow.step_history WHERE root_run_id = %s AND step = 'a' AND status = 'running' AND pid IS NOT NULL) $$, :run));
 SELECT workflow.pause_job(:run);
 SELECT pg_advisory_unlock(4715);
 CALL await(format($$ (SELECT status = 'succeeded' FROM workflow.step_history WHERE root_run_id = %s AND step = 'a') $$, :run));

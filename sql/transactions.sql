@@ -148,7 +148,8 @@ SELECT step, state, regexp_replace(wait, '\d+', '...') AS wait, transaction_id I
 :steps :transactions :effects
 SELECT pg_advisory_unlock(4731);
 SELECT workflow.wait_for_job(:run, '60s');
-:runs :steps :transactions :effects
+:runs :steps :transactions
+SELECT step, what FROM effect ORDER BY step;
 
 -- A rollback that is asked for meanwhile wins.
 SELECT workflow.define_package($$ {

@@ -196,6 +196,19 @@ CREATE TABLE workflow.horizon (
 INSERT INTO workflow.horizon VALUES (1, '{}');
 COMMENT ON TABLE workflow.horizon IS 'where the search for open runs begins';
 
+-- One row, not dumped: a database that finds itself elsewhere is a copy.
+CREATE TABLE workflow.installation (
+    installation_id bigint NOT NULL,
+    system_identifier bigint NOT NULL,
+    database oid NOT NULL
+);
+INSERT INTO workflow.installation
+    SELECT ('x' || pg_catalog.translate(pg_catalog.gen_random_uuid()::pg_catalog.text, '-', ''))::pg_catalog.bit(48)::bigint,
+        c.system_identifier, d.oid
+    FROM pg_catalog.pg_control_system() c, pg_catalog.pg_database d
+    WHERE d.datname = pg_catalog.current_database();
+COMMENT ON TABLE workflow.installation IS 'which installation this is: an id, and the database that has it';
+
 -- ---------------------------------------------------------------------------
 -- Definition API
 -- ---------------------------------------------------------------------------
@@ -438,6 +451,13 @@ LANGUAGE c VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'wf_purge_history';
 COMMENT ON FUNCTION workflow.purge_history(interval, text) IS
 'delete runs that ended longer ago, with their child runs: those of one package, or all that the caller owns; returns their number';
+
+CREATE FUNCTION workflow.reset_installation_id()
+RETURNS bigint
+LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'wf_reset_installation_id';
+COMMENT ON FUNCTION workflow.reset_installation_id() IS
+'make a physical copy of this database an installation of its own: runs that were open end as failed; returns the new id';
 
 -- ---------------------------------------------------------------------------
 -- Functions for steps: what a step sees of its run; null in other sessions.

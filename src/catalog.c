@@ -90,7 +90,8 @@ static const char *const table_names[WF_NTABLES] = {
 	[WF_TABLE_TRANSACTION_OUTCOME] = "transaction_outcome",
 	[WF_TABLE_STEP_START] = "step_start",
 	[WF_TABLE_RUN_COMMAND] = "run_command",
-	[WF_TABLE_HORIZON] = "horizon"
+	[WF_TABLE_HORIZON] = "horizon",
+	[WF_TABLE_INSTALLATION] = "installation"
 };
 
 /* The index that lookups use; NULL: none. */
@@ -107,7 +108,8 @@ static const char *const index_names[WF_NTABLES] = {
 	[WF_TABLE_TRANSACTION_OUTCOME] = "transaction_outcome_pkey",
 	[WF_TABLE_STEP_START] = "step_start_pkey",
 	[WF_TABLE_RUN_COMMAND] = "run_command_run_id_requested_at_idx",
-	[WF_TABLE_HORIZON] = NULL
+	[WF_TABLE_HORIZON] = NULL,
+	[WF_TABLE_INSTALLATION] = NULL
 };
 
 /* What this process knows of the extension's objects. */
@@ -133,6 +135,7 @@ static void forget_known_objects(Datum arg, Oid relid);
 static Oid	find_relation(Oid schema, const char *name);
 static bool find_package(Oid index, int column, ScanKeyData *key,
 						 WfPackageRow *row);
+static void read_package(Relation rel, HeapTuple tuple, WfPackageRow *row);
 static HeapTuple scan_version(SysScanDesc *scan, Relation rel,
 							  int64 package_id, int32 version);
 static void insert_version(int64 package_id, int32 version, const char *name,
@@ -408,8 +411,6 @@ find_package(Oid index, int column, ScanKeyData *key, WfPackageRow *row)
 	Relation	rel;
 	SysScanDesc scan;
 	HeapTuple	tuple;
-	Datum		values[DEF_NCOLUMNS];
-	bool		nulls[DEF_NCOLUMNS];
 	bool		found;
 
 	rel = table_open(known.relid[WF_TABLE_DEFINITION], AccessShareLock);
@@ -417,16 +418,48 @@ find_package(Oid index, int column, ScanKeyData *key, WfPackageRow *row)
 	tuple = systable_getnext(scan);
 	found = HeapTupleIsValid(tuple);
 	if (found)
-	{
-		heap_deform_tuple(tuple, RelationGetDescr(rel), values, nulls);
-		row->package_id = DatumGetInt64(values[DEF_PACKAGE_ID - 1]);
-		row->name = TextDatumGetCString(values[DEF_NAME - 1]);
-		row->owner = DatumGetObjectId(values[DEF_OWNER - 1]);
-		row->version = DatumGetInt32(values[DEF_VERSION - 1]);
-	}
+		read_package(rel, tuple, row);
 	systable_endscan(scan);
 	table_close(rel, NoLock);
 	return found;
+}
+
+/* Read a row of workflow.definition. */
+static void
+read_package(Relation rel, HeapTuple tuple, WfPackageRow *row)
+{
+	Datum		values[DEF_NCOLUMNS];
+	bool		nulls[DEF_NCOLUMNS];
+
+	heap_deform_tuple(tuple, RelationGetDescr(rel), values, nulls);
+	row->package_id = DatumGetInt64(values[DEF_PACKAGE_ID - 1]);
+	row->name = TextDatumGetCString(values[DEF_NAME - 1]);
+	row->owner = DatumGetObjectId(values[DEF_OWNER - 1]);
+	row->version = DatumGetInt32(values[DEF_VERSION - 1]);
+}
+
+/* All packages, in the order of their numbers. */
+List *
+wf_catalog_list_packages(void)
+{
+	Relation	rel = table_open(wf_catalog_relid(WF_TABLE_DEFINITION),
+								 AccessShareLock);
+	SysScanDesc scan = systable_beginscan(rel,
+										  known.indexid[WF_TABLE_DEFINITION],
+										  true, NULL, 0, NULL);
+	List	   *packages = NIL;
+	HeapTuple	tuple;
+
+	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+	{
+		WfPackageRow *row = palloc(sizeof(WfPackageRow));
+
+		read_package(rel, tuple, row);
+		packages = lappend(packages, row);
+	}
+	systable_endscan(scan);
+	table_close(rel, NoLock);
+	return packages;
 }
 
 /* Begin a scan for one version; the caller ends it. */

@@ -54,6 +54,7 @@ typedef enum WfTable
 	WF_TABLE_STEP_START,
 	WF_TABLE_RUN_COMMAND,
 	WF_TABLE_HORIZON,
+	WF_TABLE_INSTALLATION,
 	WF_NTABLES
 } WfTable;
 
@@ -107,6 +108,9 @@ extern bool wf_catalog_try_lock_package_to_edit(int64 package_id);
 /* Read the row of a package; false if there is none.  Strings are palloc'd. */
 extern bool wf_catalog_find_package(const char *name, WfPackageRow *row);
 extern bool wf_catalog_find_package_by_id(int64 package_id, WfPackageRow *row);
+
+/* All packages: a list of WfPackageRow. */
+extern List *wf_catalog_list_packages(void);
 
 /* The document of a version (palloc'd, detoasted), NULL if there is none. */
 extern Jsonb *wf_catalog_get_document(int64 package_id, int32 version);

@@ -63,6 +63,17 @@ wf_may_connect(Oid role)
 #endif
 }
 
+/* Whether a role owns a database, or is a superuser. */
+static inline bool
+wf_owns_database(Oid role, Oid database)
+{
+#if PG_VERSION_NUM >= 160000
+	return object_ownercheck(DatabaseRelationId, database, role);
+#else
+	return pg_database_ownercheck(database, role);
+#endif
+}
+
 /* Flags with which a worker connects as the owner of what it runs. */
 static inline uint32
 wf_worker_connect_flags(void)

@@ -29,6 +29,7 @@
 #include "catalog.h"
 #include "compat.h"
 #include "guc.h"
+#include "installation.h"
 #include "limits.h"
 #include "scheduler.h"
 
@@ -83,6 +84,10 @@ wf_intake_receive(WfScheduler *s)
 				wf_scheduler_begin(s);
 				if (!wf_catalog_installed())
 					wf_scheduler_leave();
+				if (!wf_installation_is_own())
+					ereport(FATAL,
+							(errcode(ERRCODE_ADMIN_SHUTDOWN),
+							 errmsg("terminating workflow scheduler because the installation id was reset")));
 				break;
 		}
 	}

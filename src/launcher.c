@@ -9,7 +9,11 @@
  * after the other: a scheduler that finds no extension marks its place as
  * ABSENT and leaves at once.  Later it is told: CREATE EXTENSION sets
  * WfShared.look at its commit, and the launcher tries again those that have
- * no scheduler.
+ * no scheduler.  So do CREATE and ALTER DATABASE: a database that does not
+ * allow connections any more, or has become a template, loses its agent.
+ *
+ * A database that is barred (evict.c) gets no scheduler; who lifts the bar
+ * sets `look`.
  *
  * A scheduler that fails marks its place as FAILED when it leaves (or the
  * place still says STARTING when its process is gone); it is started again
@@ -23,6 +27,8 @@
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
+
+#include <signal.h>
 
 #include "access/genam.h"
 #include "access/heapam.h"
@@ -40,11 +46,13 @@
 
 #include "bgworker.h"
 #include "compat.h"
+#include "pool.h"
 #include "shmem.h"
 
 #define BACKOFF_MAX_S		60
 #define LIVED_LONG_S		60
 #define NO_SLOT_RETRY_S		5
+#define PATIENCE_MS			2000
 
 /* What the launcher remembers of a place; not shared. */
 typedef struct Place
@@ -58,18 +66,21 @@ typedef struct Place
 extern PGDLLEXPORT void wf_launcher_main(Datum arg);
 
 static Place *places;			/* one for each WfDatabase */
-static List *to_try = NIL;		/* OIDs of databases */
+static List *connectable = NIL; /* OIDs of databases, as last looked at */
+static List *to_try = NIL;		/* those that have yet to be tried */
 static bool no_slot_reported = false;
 
 static void attach(void);
 static void detach(int code, Datum arg);
 static void find_databases(void);
+static void end_unwanted(void);
 static void notice_ends(void);
 static void notice_end(int i);
 static void start_next(TimestampTz now);
-static bool starting(void);
+static bool starting(TimestampTz now);
 static void start(Oid oid, TimestampTz now);
 static void restart_failed(TimestampTz now);
+static void give_up(WfDatabase *database);
 static long time_to_sleep(TimestampTz now);
 
 /* The launcher. */
@@ -102,6 +113,7 @@ wf_launcher_main(Datum arg)
 		{
 			wf_shared->look = false;
 			find_databases();
+			end_unwanted();
 		}
 		notice_ends();
 		now = GetCurrentTimestamp();
@@ -158,19 +170,39 @@ find_databases(void)
 	rel = table_open(DatabaseRelationId, AccessShareLock);
 	scan = table_beginscan_catalog(rel, 0, NULL);
 	list_free(to_try);
-	to_try = NIL;
+	list_free(connectable);
+	connectable = NIL;
 	old = MemoryContextSwitchTo(TopMemoryContext);
 	while (HeapTupleIsValid(tuple = heap_getnext(scan, ForwardScanDirection)))
 	{
 		Form_pg_database database = (Form_pg_database) GETSTRUCT(tuple);
 
 		if (database->datallowconn && !database->datistemplate)
-			to_try = lappend_oid(to_try, database->oid);
+			connectable = lappend_oid(connectable, database->oid);
 	}
+	to_try = list_copy(connectable);
 	MemoryContextSwitchTo(old);
 	table_endscan(scan);
 	table_close(rel, AccessShareLock);
 	CommitTransactionCommand();
+}
+
+/* Terminate schedulers of databases to which none could connect now. */
+static void
+end_unwanted(void)
+{
+	int			i;
+
+	LWLockAcquire(&wf_shared->lock, LW_SHARED);
+	for (i = 0; i < wf_shared->ndatabases; i++)
+	{
+		WfDatabase *database = &wf_shared->databases[i];
+
+		if (database->pid != 0 &&
+			!list_member_oid(connectable, database->oid))
+			(void) kill(database->pid, SIGTERM);
+	}
+	LWLockRelease(&wf_shared->lock);
 }
 
 /* Look which schedulers have ended. */
@@ -202,7 +234,11 @@ notice_end(int i)
 	LWLockRelease(&wf_shared->lock);
 }
 
-/* Give failed schedulers their time, then note them as to be tried. */
+/*
+ * restart_failed
+ *		Give failed schedulers their time, then note them as to be tried.  One
+ *		that cannot be started again leaves nobody behind.
+ */
 static void
 restart_failed(TimestampTz now)
 {
@@ -216,7 +252,12 @@ restart_failed(TimestampTz now)
 		if (database->state != WF_DATABASE_FAILED || place->handle != NULL ||
 			database->pid != 0) /* of an earlier launcher, just starting */
 			continue;
-		if (place->not_before == 0)
+		if (!list_member_oid(connectable, database->oid))
+		{
+			wf_pool_terminate(database);
+			give_up(database);
+		}
+		else if (place->not_before == 0)
 		{
 			if (TimestampDifferenceExceeds(place->started_at, now,
 										   LIVED_LONG_S * 1000))
@@ -231,20 +272,28 @@ restart_failed(TimestampTz now)
 		{
 			/* a database that was dropped meanwhile is not found again */
 			place->not_before = 0;
-			LWLockAcquire(&wf_shared->lock, LW_EXCLUSIVE);
-			database->state = WF_DATABASE_FREE;
-			database->oid = InvalidOid;
-			LWLockRelease(&wf_shared->lock);
+			give_up(database);
 			find_databases();
 		}
 	}
+}
+
+/* A place is nobody's, unless it is barred. */
+static void
+give_up(WfDatabase *database)
+{
+	LWLockAcquire(&wf_shared->lock, LW_EXCLUSIVE);
+	database->state = WF_DATABASE_FREE;
+	if (database->bars == 0)
+		database->oid = InvalidOid;
+	LWLockRelease(&wf_shared->lock);
 }
 
 /* Start one scheduler, if none is just starting. */
 static void
 start_next(TimestampTz now)
 {
-	while (to_try != NIL && !starting())
+	while (to_try != NIL && !starting(now))
 	{
 		Oid			oid = linitial_oid(to_try);
 		WfDatabase *database = wf_database_find(oid);
@@ -256,14 +305,18 @@ start_next(TimestampTz now)
 	}
 }
 
+/* True if a scheduler is just starting.  One that takes long, since somebody
+ * has locked its database, does not keep others from it. */
 static bool
-starting(void)
+starting(TimestampTz now)
 {
 	int			i;
 
 	for (i = 0; i < wf_shared->ndatabases; i++)
 	{
-		if (wf_shared->databases[i].state == WF_DATABASE_STARTING)
+		if (wf_shared->databases[i].state == WF_DATABASE_STARTING &&
+			!TimestampDifferenceExceeds(places[i].started_at, now,
+										PATIENCE_MS))
 			return true;
 	}
 	return false;
@@ -275,6 +328,7 @@ start(Oid oid, TimestampTz now)
 	WfDatabase *database = wf_database_claim(oid);
 	Place	   *place;
 	MemoryContext old;
+	bool		barred;
 
 	if (database == NULL)
 	{
@@ -286,8 +340,12 @@ start(Oid oid, TimestampTz now)
 	}
 	place = &places[wf_database_index(database)];
 	LWLockAcquire(&wf_shared->lock, LW_EXCLUSIVE);
-	database->state = WF_DATABASE_STARTING;
+	barred = (database->bars > 0);
+	if (!barred)
+		database->state = WF_DATABASE_STARTING;
 	LWLockRelease(&wf_shared->lock);
+	if (barred)
+		return;
 
 	old = MemoryContextSwitchTo(TopMemoryContext);
 	place->handle = wf_bgworker_start_scheduler(database);
@@ -310,11 +368,12 @@ start(Oid oid, TimestampTz now)
 	MemoryContextSwitchTo(old);
 }
 
-/* Milliseconds to the end of the next back-off; -1: none. */
+/* Milliseconds to the end of the next back-off, or of the patience with who
+ * is starting while others wait; -1: none. */
 static long
 time_to_sleep(TimestampTz now)
 {
-	long		sleep = -1;
+	long		sleep = to_try != NIL ? PATIENCE_MS : -1;
 	int			i;
 
 	for (i = 0; i < wf_shared->ndatabases; i++)

@@ -206,7 +206,8 @@ add_orphan(WfScheduler *s, const WfGoneWorker *gone, int entry)
 /*
  * cannot_connect
  *		A worker could not connect as its role.  If the server was short of
- *		something that is tried again; anything else (the role is gone, or may
+ *		something, or the database does not allow connections any more (then
+ *		the launcher ends this scheduler), that is tried again; anything else (the role is gone, or may
  *		not log in or connect) fails what waits for workers of the role.
  */
 static void
@@ -214,7 +215,8 @@ cannot_connect(WfScheduler *s, const WfGoneWorker *gone)
 {
 	int			i;
 
-	if (ERRCODE_TO_CATEGORY(gone->sqlstate) == ERRCODE_INSUFFICIENT_RESOURCES)
+	if (ERRCODE_TO_CATEGORY(gone->sqlstate) == ERRCODE_INSUFFICIENT_RESOURCES ||
+		gone->sqlstate == ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE)
 	{
 		s->retry_soon = true;
 		return;

@@ -5,9 +5,10 @@
  *	  by the horizon so that the next start need not look at all history.
  *
  * At its start the scheduler queues every run that has no outcome, with
- * `replay` set: what is on record is not executed again.  The same scan finds
- * runs that no command told of.  The runs found are remembered until no
- * command about one of them can be on its way any more.
+ * `replay` set: what is on record is not executed again.  In a database that
+ * is a copy they end as failed (installation.c).  The same scan finds runs
+ * that no command told of.  The runs found are remembered until no command
+ * about one of them can be on its way any more.
  *
  * The horizon (the lowest run that may be open) is moved at most every ten
  * seconds, in a turn that has other things to do, so an idle server sees no
@@ -139,7 +140,8 @@ found_open_run(const WfRun *run, void *arg)
 	queued.start_at = run->start_at;
 	queued.paused = wf_history_last_command(run->run_id,
 											&xid) == WF_ASKED_PAUSE;
-	if (wf_history_read_stop(run->run_id, &stopped_by, &reason) ||
+	if (s->copy ||
+		wf_history_read_stop(run->run_id, &stopped_by, &reason) ||
 		(queued.paused &&
 		 wf_history_record_has_begun(wf_history_read_record(run->run_id))))
 	{
@@ -154,8 +156,8 @@ found_open_run(const WfRun *run, void *arg)
 		wf_intake_enqueue(s, &queued, run->run_id);
 }
 
-/* An open run that is to be stopped, or that was paused when it had begun.
- * The children of all runs are known. */
+/* An open run that is to be stopped, or that was paused when it had begun, or
+ * was copied.  The children of all runs are known. */
 static void
 take_over(WfScheduler *s, int64 run_id)
 {
@@ -165,7 +167,12 @@ take_over(WfScheduler *s, int64 run_id)
 
 	if (!wf_history_read_run(run_id, &run))
 		elog(ERROR, "run " INT64_FORMAT " is not there", run_id);
-	if (wf_history_read_stop(run_id, &stopped_by, &reason))
+	if (s->copy)
+		wf_scheduler_end_unstarted(s, &run, WF_RUN_FAILED,
+								   ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+								   "this database is a copy", InvalidOid,
+								   NULL, false);
+	else if (wf_history_read_stop(run_id, &stopped_by, &reason))
 		wf_driver_stop_idle(s, &run, stopped_by, reason, false);
 	else
 		wf_driver_take_over(s, run_id, true);

@@ -45,6 +45,7 @@
 #include "compat.h"
 #include "guc.h"
 #include "held.h"
+#include "installation.h"
 #include "limits.h"
 #include "pool.h"
 #include "run_log.h"
@@ -95,7 +96,8 @@ wf_scheduler_main(Datum arg)
 	}
 }
 
-/* Take the database's place; leave at once if another scheduler has it. */
+/* Take the database's place; leave at once if another scheduler has it, or
+ * the agent is to keep out. */
 static void
 attach(WfDatabase *database)
 {
@@ -104,7 +106,10 @@ attach(WfDatabase *database)
 	before_shmem_exit(detach, PointerGetDatum(database));
 	LWLockAcquire(&wf_shared->lock, LW_EXCLUSIVE);
 	LWLockAcquire(&database->lock, LW_EXCLUSIVE);
-	mine = (database->pid == 0 && OidIsValid(database->oid));
+	mine = (database->pid == 0 && OidIsValid(database->oid) &&
+			database->bars == 0);
+	if (database->bars > 0 && database->state == WF_DATABASE_STARTING)
+		database->state = WF_DATABASE_FREE;
 	if (mine)
 	{
 		database->pid = MyProcPid;
@@ -135,7 +140,7 @@ detach(int code, Datum arg)
 	database->pid = 0;
 	database->ready = false;
 	database->state = extension_absent ? WF_DATABASE_ABSENT :
-		WF_DATABASE_FAILED;
+		database->bars > 0 ? WF_DATABASE_FREE : WF_DATABASE_FAILED;
 	LWLockRelease(&database->lock);
 	LWLockRelease(&wf_shared->lock);
 	if (extension_absent)
@@ -207,8 +212,13 @@ begin_work(WfScheduler *s)
 	LWLockRelease(&wf_shared->lock);
 	if (max_prepared_xacts > 0)
 		s->database->prepared_run = 1;	/* one may be there from before */
+	wf_scheduler_begin(s);
+	s->copy = !wf_installation_is_own();
+	if (s->copy)
+		wf_installation_adopt();
 	wf_recovery_scan(s);
 	finish_turn(s);
+	s->copy = false;
 	s->database->ready = true;
 	wf_launcher_wake();
 }

@@ -64,6 +64,7 @@ typedef struct WfScheduler
 	MemoryContext context;		/* long-lived */
 	MemoryContext turn;			/* reset each turn */
 	bool		in_transaction;
+	bool		copy;			/* the start finds that this database is one */
 
 	WfQueue		simple;			/* runs for the inline driver */
 	WfQueue		complex;		/* runs to be driven from here */

@@ -35,6 +35,7 @@ static int	backend_count(void);
 static void lay_out(char *base);
 static void initialize(void);
 static void reset_database(WfDatabase *database);
+static WfDatabase *claim(Oid oid);
 static int	take_ready(WfDatabase *database, WfSlot *slot);
 static int	unlink_ready(WfDatabase *database, WfReadyList list, int previous,
 						 int entry);
@@ -211,45 +212,77 @@ wf_database_find(Oid oid)
 	return found;
 }
 
-/*
- * wf_database_claim
- *		The place of a database, made if there is none.  A place whose
- *		database needs no scheduler is given to another one when all are in
- *		use.
- */
+/* The place of a database, made if there is none. */
 WfDatabase *
 wf_database_claim(Oid oid)
 {
-	WfDatabase *database = NULL;
+	WfDatabase *database;
+
+	LWLockAcquire(&wf_shared->lock, LW_EXCLUSIVE);
+	database = claim(oid);
+	LWLockRelease(&wf_shared->lock);
+	return database;
+}
+
+/*
+ * claim
+ *		A place whose database needs no scheduler is given to another one when
+ *		all are in use.  Lock held.
+ */
+static WfDatabase *
+claim(Oid oid)
+{
 	WfDatabase *unused = NULL;
 	int			i;
 
-	LWLockAcquire(&wf_shared->lock, LW_EXCLUSIVE);
-	for (i = 0; i < wf_shared->ndatabases && database == NULL; i++)
+	for (i = 0; i < wf_shared->ndatabases; i++)
 	{
 		WfDatabase *candidate = &wf_shared->databases[i];
 
 		if (candidate->oid == oid)
-			database = candidate;
-		else if (candidate->state == WF_DATABASE_FREE && unused == NULL)
+			return candidate;
+		if (candidate->bars > 0)
+			continue;
+		if (candidate->state == WF_DATABASE_FREE && unused == NULL)
 			unused = candidate;
 		else if (candidate->state == WF_DATABASE_ABSENT &&
 				 (unused == NULL || unused->state != WF_DATABASE_FREE))
 			unused = candidate;
 	}
-	if (database == NULL && unused != NULL)
+	if (unused != NULL)
 	{
-		database = unused;
-		database->oid = oid;
-		database->state = WF_DATABASE_FREE;
-		database->missed_run = 0;
-		database->prepared_run = 0;
-		database->ncommands = 0;
-		database->error_at = 0;
-		database->last_error[0] = '\0';
+		unused->oid = oid;
+		unused->state = WF_DATABASE_FREE;
+		unused->missed_run = 0;
+		unused->prepared_run = 0;
+		unused->ncommands = 0;
+		unused->error_at = 0;
+		unused->last_error[0] = '\0';
 	}
+	return unused;
+}
+
+/* Keep the agent out. */
+WfDatabase *
+wf_database_bar(Oid oid)
+{
+	WfDatabase *database;
+
+	LWLockAcquire(&wf_shared->lock, LW_EXCLUSIVE);
+	database = claim(oid);
+	if (database != NULL)
+		database->bars++;
 	LWLockRelease(&wf_shared->lock);
 	return database;
+}
+
+/* Let it in again. */
+void
+wf_database_unbar(WfDatabase *database)
+{
+	LWLockAcquire(&wf_shared->lock, LW_EXCLUSIVE);
+	database->bars--;
+	LWLockRelease(&wf_shared->lock);
 }
 
 /* Empty all lists of a database. */

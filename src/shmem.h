@@ -231,6 +231,7 @@ typedef struct WfDatabase
 	LWLock		lock;
 	WfDatabaseState state;
 	Oid			oid;
+	int			bars;			/* transactions that keep the agent out */
 	uint64		generation;		/* counts its schedulers */
 	pid_t		pid;			/* of the scheduler; 0: none */
 	int			proc;
@@ -314,6 +315,13 @@ extern void wf_shmem_require(void);
 extern WfDatabase *wf_database_find(Oid oid);
 /* The same, making it if there is none; NULL if there is no room. */
 extern WfDatabase *wf_database_claim(Oid oid);
+
+/*
+ * Keep schedulers and workers out of a database from now on, until everybody
+ * who did so has lifted his bar: evict.c.  NULL if there is no room for it.
+ */
+extern WfDatabase *wf_database_bar(Oid oid);
+extern void wf_database_unbar(WfDatabase *database);
 
 /* Empty all lists of a database; its scheduler, when no worker of an earlier
  * one is left. */

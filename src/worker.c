@@ -129,7 +129,7 @@ wf_worker_main(Datum arg)
 /*
  * attach
  *		Take the slot.  False if it is no longer meant for this process: the
- *		scheduler has given up waiting for it.
+ *		scheduler has given up waiting for it, or was evicted.
  */
 static bool
 attach(int index)
@@ -141,7 +141,11 @@ attach(int index)
 	memcpy(&number, MyBgworkerEntry->bgw_extra, sizeof(number));
 	before_shmem_exit(detach, (Datum) 0);
 	LWLockAcquire(&wf_shared->lock, LW_EXCLUSIVE);
-	if (slot->state == WF_SLOT_STARTING && slot->number == number)
+	if (slot->state != WF_SLOT_STARTING || slot->number != number)
+		mine = false;
+	else if (wf_shared->databases[slot->database].bars > 0)
+		slot->state = WF_SLOT_FREE; /* the agent is to keep out */
+	else
 	{
 		slot->state = WF_SLOT_CONNECTING;
 		slot->pid = MyProcPid;
