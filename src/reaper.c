@@ -35,6 +35,7 @@ static void fail_entry(WfScheduler *s, int entry, int sqlstate,
 static void judge(WfScheduler *s, const WfOrphan *orphan);
 static void judge_transaction(WfScheduler *s, const WfOrphan *orphan);
 static void judge_run(WfScheduler *s, const WfOrphan *orphan);
+static void lose_transaction(WfScheduler *s, const WfOrphan *orphan);
 static void judge_step(WfScheduler *s, const WfOrphan *orphan);
 
 /* Take in the entries that are done. */
@@ -364,6 +365,8 @@ judge_run(WfScheduler *s, const WfOrphan *orphan)
 			.run_id = e->run_id,
 			.step = e->current_step,
 			.attempt = e->current_attempt,
+			.transaction_id = e->transaction_number == 0 ? 0 :
+			e->transaction_id,
 			.started_at = e->step_started_at,
 			.finished_at = GetCurrentTimestamp(),
 			.rows = -1,
@@ -373,11 +376,52 @@ judge_run(WfScheduler *s, const WfOrphan *orphan)
 		};
 
 		wf_history_insert_step_outcome(&step);
+		e->transaction_steps++;
 	}
+	if (e->transaction_number != 0)
+		lose_transaction(s, orphan);
 	e->replay = true;
 	e->bind = false;
 	e->current_step = -1;
 	wf_scheduler_hand_out(s, orphan->entry, WF_READY_GOING, -1);
+}
+
+/*
+ * lose_transaction
+ *		The worker was the branch of the run's package transaction as well
+ *		(D25).  What has worked in it is recorded as undone; if the worker died
+ *		after its end, that is on record.
+ */
+static void
+lose_transaction(WfScheduler *s, const WfOrphan *orphan)
+{
+	WfEntry    *e = &s->database->entries[orphan->entry];
+	WfTransactionOutcome outcome;
+	dsa_pointer pending = e->pending;
+
+	if (!wf_history_read_transaction(e->run_id, e->transaction_number,
+									 &outcome))
+	{
+		memset(&outcome, 0, sizeof(WfTransactionOutcome));
+		outcome.run_id = e->run_id;
+		outcome.number = e->transaction_number;
+		outcome.transaction_id = e->transaction_id;
+		outcome.steps = e->transaction_steps;
+		outcome.started_at = e->transaction_at;
+		outcome.finished_at = GetCurrentTimestamp();
+		outcome.isolation = e->isolation;
+		outcome.sqlstate = orphan->sqlstate;
+		outcome.message =
+			psprintf("the session of the transaction was lost: %s",
+					 orphan->message);
+		wf_pending_write(s->area, pending);
+		wf_history_insert_transaction(&outcome);
+	}
+	LWLockAcquire(&s->database->lock, LW_EXCLUSIVE);
+	e->pending = InvalidDsaPointer;
+	e->transaction_number = 0;
+	LWLockRelease(&s->database->lock);
+	wf_pending_free(s->area, &pending);
 }
 
 /* The worker was at a step. */
