@@ -47,8 +47,6 @@ static void begin_attempt(WfDrivenRun *r, int32 step);
 static void fill_entry(WfDrivenRun *r, int entry, const WfAction *action,
 					   WfEntryKind kind);
 static void tell_result(WfDrivenRun *r, WfEntry *e);
-static void refuse_step(WfScheduler *s, WfDrivenRun *r,
-						const WfAction *action);
 static void hand_out_step(WfScheduler *s, WfDrivenRun *r,
 						  const WfAction *action);
 static bool retry_backlog(WfScheduler *s, WfDrivenRun *r);
@@ -430,27 +428,6 @@ tell_result(WfDrivenRun *r, WfEntry *e)
 									 error.message);
 }
 
-/*
- * refuse_step
- *		A step that is to work in the transaction finds that it was rolled back
- *		before a restart: by a child run, or since its session was lost.
- */
-static void
-refuse_step(WfScheduler *s, WfDrivenRun *r, const WfAction *action)
-{
-	WfAction	failed = *action;
-	WfStepOutcome outcome = {0};
-
-	failed.status = WF_STEP_FAILED;
-	failed.error = WF_ERROR_INVALID;
-	(void) wf_errors_of_machine(failed.error, &outcome);
-	wf_scheduler_begin(s);
-	wf_driver_record_passed(r, &failed);
-	wf_driver_lose_transaction(s, r, outcome.sqlstate, outcome.message);
-	wf_driver_step_ended(s, r, action->step, WF_STEP_FAILED,
-						 outcome.sqlstate, NULL, outcome.message);
-}
-
 /* Hand a step to a worker. */
 static void
 hand_out_step(WfScheduler *s, WfDrivenRun *r, const WfAction *action)
@@ -460,9 +437,9 @@ hand_out_step(WfScheduler *s, WfDrivenRun *r, const WfAction *action)
 	int			entry;
 	WfEntry    *e;
 
-	if (action->transaction != 0 && wf_driver_transaction_is_over(r))
+	if (action->transaction != 0 && wf_driver_transaction_is_over(s, r))
 	{
-		refuse_step(s, r, action);
+		wf_driver_not_begun(s, r, action->step);
 		return;
 	}
 	entry = wf_entry_alloc(s->database, true);

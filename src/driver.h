@@ -206,7 +206,7 @@ extern void wf_driver_note_cause(WfDrivenRun *r, int32 step,
 								 const char *message);
 extern void wf_driver_lose_as_recorded(WfScheduler *s, WfDrivenRun *r);
 extern bool wf_driver_end_from_record(WfScheduler *s, WfDrivenRun *r);
-extern bool wf_driver_transaction_is_over(const WfDrivenRun *r);
+extern bool wf_driver_transaction_is_over(WfScheduler *s, WfDrivenRun *r);
 extern void wf_driver_end_transaction(WfScheduler *s, WfDrivenRun *r,
 									  const WfAction *action);
 extern void wf_driver_cancel_commit(WfScheduler *s, WfDrivenRun *r);

@@ -358,6 +358,7 @@ wf_driver_end_from_record(WfScheduler *s, WfDrivenRun *r)
 }
 
 /*
+/*
  * wf_driver_lose_as_recorded
  *		All that is on record has been fed.  If the end of the transaction is,
  *		as rolled back, and nothing on record has asked for that, its session
@@ -374,13 +375,29 @@ wf_driver_lose_as_recorded(WfScheduler *s, WfDrivenRun *r)
 								   "it was before the restart");
 }
 
-/* It has ended before a restart: who works in it now has nothing to join. */
+/*
+ * wf_driver_transaction_is_over
+ *		A step is to work in the transaction, of which the record has the end,
+ *		but not the step.  It has not begun then: either the end is still to be
+ *		answered, and the step joins the next one; or (false to the machine,
+ *		which is told here) a child run that is on record has rolled it back,
+ *		or its session was lost.
+ */
 bool
-wf_driver_transaction_is_over(const WfDrivenRun *r)
+wf_driver_transaction_is_over(WfScheduler *s, WfDrivenRun *r)
 {
-	const WfDrivenTransaction *t = r->transaction;
+	WfDrivenTransaction *t = r->transaction;
+	WfStepOutcome error = {0};
 
-	return t->on_record && !t->was_committed && t->branch < 0;
+	if (!t->on_record || t->branch >= 0)
+		return false;
+	if (t->state.state != WF_TRANSACTION_ACTIVE)
+		return true;
+	if (t->was_committed)
+		return false;
+	(void) wf_errors_of_machine(WF_ERROR_INVALID, &error);
+	wf_driver_lose_transaction(s, r, error.sqlstate, error.message);
+	return true;
 }
 
 /* Event: an entry of kind COMMIT or ROLLBACK is done. */

@@ -117,7 +117,6 @@ static void answer_from_record(InlineRun *r, const WfStepOutcome *outcome);
 static void pass_step(InlineRun *r, const WfAction *action);
 static bool answered(InlineRun *r);
 static void note_commit_on_record(InlineRun *r);
-static void refuse_next(InlineRun *r);
 static void carry_out_next(InlineRun *r);
 static void execute_next(InlineRun *r);
 static void write_success(const WfStepOutcome *outcome, void *arg);
@@ -331,7 +330,8 @@ answered(InlineRun *r)
 	}
 	if (!r->open.on_record || r->open.was_committed)
 		return false;
-	refuse_next(r);
+	wf_machine_transaction_lost(r->machine);
+	wf_machine_not_begun(r->machine, r->next.step);
 	return true;
 }
 
@@ -344,20 +344,6 @@ note_commit_on_record(InlineRun *r)
 	(void) wf_errors_of_machine(WF_ERROR_COMMIT_INVALID, &failed);
 	r->commit_sqlstate = failed.sqlstate;
 	r->commit_message = failed.message;
-}
-
-/* The step that is next finds its transaction gone. */
-static void
-refuse_next(InlineRun *r)
-{
-	WfAction	action = r->next;
-
-	action.status = WF_STEP_FAILED;
-	action.error = WF_ERROR_INVALID;
-	pass_step(r, &action);
-	wf_machine_transaction_lost(r->machine);
-	wf_machine_step_ended(r->machine, action.step, WF_STEP_FAILED,
-						  ERRCODE_IN_FAILED_SQL_TRANSACTION);
 }
 
 /* The attempt was executed already: feed what came of it. */

@@ -36,7 +36,7 @@ static void fail_entry(WfScheduler *s, int entry, int sqlstate,
 static void judge(WfScheduler *s, const WfOrphan *orphan);
 static void judge_transaction(WfScheduler *s, const WfOrphan *orphan);
 static void judge_run(WfScheduler *s, const WfOrphan *orphan);
-static void record_lost_transaction(WfScheduler *s, const WfOrphan *orphan);
+static void lose_transaction(WfScheduler *s, const WfOrphan *orphan);
 static void judge_step(WfScheduler *s, const WfOrphan *orphan);
 
 /* Take in the entries that are done. */
@@ -360,8 +360,6 @@ judge_run(WfScheduler *s, const WfOrphan *orphan)
 		wf_reaper_free_entry(s, orphan->entry);
 		return;
 	}
-	if (e->transaction_number != 0)
-		record_lost_transaction(s, orphan);
 	record = wf_history_read_record(e->run_id);
 	if (e->current_step >= 0 &&
 		wf_history_find_outcome(record, e->current_step,
@@ -369,10 +367,10 @@ judge_run(WfScheduler *s, const WfOrphan *orphan)
 	{
 		WfStepOutcome step = {
 			.run_id = e->run_id,
-			.transaction_id = e->transaction_number != 0 ?
-			e->transaction_id : 0,
 			.step = e->current_step,
 			.attempt = e->current_attempt,
+			.transaction_id = e->transaction_number == 0 ? 0 :
+			e->transaction_id,
 			.started_at = e->step_started_at,
 			.finished_at = GetCurrentTimestamp(),
 			.rows = -1,
@@ -382,45 +380,52 @@ judge_run(WfScheduler *s, const WfOrphan *orphan)
 		};
 
 		wf_history_insert_step_outcome(&step);
+		e->transaction_steps++;
 	}
+	if (e->transaction_number != 0)
+		lose_transaction(s, orphan);
 	e->replay = true;
 	e->bind = false;
 	e->current_step = -1;
-	e->transaction_number = 0;
-	wf_pending_free(s->area, &e->pending);
 	wf_scheduler_hand_out(s, orphan->entry, WF_READY_GOING, -1);
 }
 
 /*
- * record_lost_transaction
- *		The worker was the branch of the run's package transaction, which is
- *		gone with it (D25), unless its end is on record: who goes on with the
- *		run finds that there.
+ * lose_transaction
+ *		The worker was the branch of the run's package transaction as well
+ *		(D25).  What has worked in it is recorded as undone; if the worker died
+ *		after its end, that is on record.
  */
 static void
-record_lost_transaction(WfScheduler *s, const WfOrphan *orphan)
+lose_transaction(WfScheduler *s, const WfOrphan *orphan)
 {
 	WfEntry    *e = &s->database->entries[orphan->entry];
-	WfTransactionOutcome found;
-	WfTransactionOutcome lost = {
-		.run_id = e->run_id,
-		.number = e->transaction_number,
-		.transaction_id = e->transaction_id,
-		.steps = e->transaction_steps,
-		.started_at = e->transaction_at,
-		.finished_at = GetCurrentTimestamp(),
-		.isolation = e->isolation,
-		.sqlstate = orphan->sqlstate,
-		.message = psprintf("the session of the transaction was lost: %s",
-							orphan->message)
-	};
+	WfTransactionOutcome outcome;
+	dsa_pointer pending = e->pending;
 
-	if (wf_history_read_transaction(e->run_id, e->transaction_number,
-									&found))
-		return;
-	wf_pending_write(s->area, e->pending);
-	wf_history_insert_transaction(&lost);
-	CommandCounterIncrement();	/* the record is read next */
+	if (!wf_history_read_transaction(e->run_id, e->transaction_number,
+									 &outcome))
+	{
+		memset(&outcome, 0, sizeof(WfTransactionOutcome));
+		outcome.run_id = e->run_id;
+		outcome.number = e->transaction_number;
+		outcome.transaction_id = e->transaction_id;
+		outcome.steps = e->transaction_steps;
+		outcome.started_at = e->transaction_at;
+		outcome.finished_at = GetCurrentTimestamp();
+		outcome.isolation = e->isolation;
+		outcome.sqlstate = orphan->sqlstate;
+		outcome.message =
+			psprintf("the session of the transaction was lost: %s",
+					 orphan->message);
+		wf_pending_write(s->area, pending);
+		wf_history_insert_transaction(&outcome);
+	}
+	LWLockAcquire(&s->database->lock, LW_EXCLUSIVE);
+	e->pending = InvalidDsaPointer;
+	e->transaction_number = 0;
+	LWLockRelease(&s->database->lock);
+	wf_pending_free(s->area, &pending);
 }
 
 /* The worker was at a step. */
