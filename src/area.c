@@ -7,6 +7,8 @@
  * a new area.  Allocations never throw: what does not fit is left out, and
  * whoever looks for it finds nothing (an error text) or reads the table.
  * While there is no scheduler there may be no area (NULL): nothing fits then.
+ * That is so too between the coming of another scheduler and its area; by then
+ * what had been put into the old one is gone, and pointers to it lead nowhere.
  *
  *-------------------------------------------------------------------------
  */
@@ -172,11 +174,11 @@ wf_area_get_error(dsa_area *area, dsa_pointer pointer, char **path,
 		*message = pstrdup(error->text + error->path_length);
 }
 
-/* Give memory back. */
+/* Give memory back, unless it has gone with its area. */
 void
 wf_area_free(dsa_area *area, dsa_pointer *pointer)
 {
-	if (DsaPointerIsValid(*pointer))
+	if (area != NULL && DsaPointerIsValid(*pointer))
 		dsa_free(area, *pointer);
 	*pointer = InvalidDsaPointer;
 }

@@ -358,7 +358,6 @@ wf_driver_end_from_record(WfScheduler *s, WfDrivenRun *r)
 }
 
 /*
-/*
  * wf_driver_lose_as_recorded
  *		All that is on record has been fed.  If the end of the transaction is,
  *		as rolled back, and nothing on record has asked for that, its session

@@ -15,6 +15,7 @@
 #include "access/genam.h"
 #include "access/htup_details.h"
 #include "access/table.h"
+#include "access/xact.h"
 #include "catalog/indexing.h"
 #include "commands/sequence.h"
 #include "utils/builtins.h"
@@ -44,11 +45,21 @@ enum
 	TO_NCOLUMNS = TO_MESSAGE
 };
 
-/* Number of the next package transaction: rises, gaps are normal. */
+/*
+ * Number of the next package transaction: rises, gaps are normal.  It may be
+ * drawn in a transaction that is meant for a step, of a role whose transactions
+ * are read-only; if that ERRORs, it is over as well.
+ */
 int64
 wf_history_next_transaction_id(void)
 {
-	return nextval_internal(wf_catalog_transaction_sequence(), false);
+	bool		read_only = XactReadOnly;
+	int64		id;
+
+	XactReadOnly = false;
+	id = nextval_internal(wf_catalog_transaction_sequence(), false);
+	XactReadOnly = read_only;
+	return id;
 }
 
 /* Record the end of a package transaction. */

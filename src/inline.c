@@ -119,6 +119,8 @@ static bool answered(InlineRun *r);
 static void note_commit_on_record(InlineRun *r);
 static void carry_out_next(InlineRun *r);
 static void execute_next(InlineRun *r);
+static void begin_step(InlineRun *r);
+static void explain_failure(InlineRun *r, WfStepOutcome *outcome);
 static void write_success(const WfStepOutcome *outcome, void *arg);
 static void cancel_next(InlineRun *r);
 static void record_failure(InlineRun *r, WfStepOutcome *outcome);
@@ -431,13 +433,7 @@ execute_next(InlineRun *r)
 	}
 	if (r->session_used && r->plan->steps[r->next.step].connection < 0)
 		wf_session_reset();		/* P2: a session of its own */
-	r->session_used = true;
-	r->call.step = r->next.step;
-	r->call.attempt = r->next.attempt;
-	entry->step_started_at = GetCurrentTimestamp();
-	entry->current_attempt = r->next.attempt;
-	entry->current_step = r->next.step;
-
+	begin_step(r);
 	save(r);
 	r->in_transaction = false;
 	r->last_variables = NULL;
@@ -450,15 +446,39 @@ execute_next(InlineRun *r)
 	else
 	{
 		restore(r);
-		wf_errors_take_verdict(r->database, entry, &outcome);
-		if (entry->cancel && outcome.sqlstate == ERRCODE_QUERY_CANCELED)
-			outcome.status = WF_STEP_CANCELLED;
 		r->last_variables = NULL;
+		explain_failure(r, &outcome);
 		record_failure(r, &outcome);
 	}
 	r->last_variables = NULL;	/* those of a success have been taken */
 	MemoryContextSwitchTo(run_context);
 	entry->current_step = -1;
+}
+
+/* The step that is next is about to be executed: let others know. */
+static void
+begin_step(InlineRun *r)
+{
+	WfEntry    *entry = r->entry;
+	WfStepOutcome none = {0};
+
+	r->session_used = true;
+	r->call.step = r->next.step;
+	r->call.attempt = r->next.attempt;
+	if (DsaPointerIsValid(entry->verdict))
+		wf_errors_take_verdict(r->database, entry, &none);	/* came too late */
+	entry->step_started_at = GetCurrentTimestamp();
+	entry->current_attempt = r->next.attempt;
+	entry->current_step = r->next.step;
+}
+
+/* A cancelled step may have been so for a reason. */
+static void
+explain_failure(InlineRun *r, WfStepOutcome *outcome)
+{
+	wf_errors_take_verdict(r->database, r->entry, outcome);
+	if (r->entry->cancel && outcome->sqlstate == ERRCODE_QUERY_CANCELED)
+		outcome->status = WF_STEP_CANCELLED;
 }
 
 /* Called before the commit of a step's work: what follows commits with it. */
@@ -598,16 +618,10 @@ execute_in_branch(InlineRun *r)
 	if (r->session_used && !wf_session_in_branch() &&
 		r->plan->steps[r->next.step].connection < 0)
 		wf_session_reset();
-	r->session_used = true;
-	r->call.step = r->next.step;
-	r->call.attempt = r->next.attempt;
-	entry->step_started_at = GetCurrentTimestamp();
-	entry->current_attempt = r->next.attempt;
-	entry->current_step = r->next.step;
+	begin_step(r);
 	if (!wf_session_execute_in_branch(&r->call, r->plan->isolation,
-										   keep_nothing, NULL, &outcome) &&
-			 entry->cancel && outcome.sqlstate == ERRCODE_QUERY_CANCELED)
-		outcome.status = WF_STEP_CANCELLED;
+									  keep_nothing, NULL, &outcome))
+		explain_failure(r, &outcome);
 	MemoryContextSwitchTo(run_context);
 	entry->current_step = -1;
 	keep_outcome(r, &outcome);

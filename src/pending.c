@@ -154,6 +154,11 @@ wf_pending_append(dsa_area *area, dsa_pointer *first, dsa_pointer *last,
 void
 wf_pending_write(dsa_area *area, dsa_pointer first)
 {
+	if (DsaPointerIsValid(first) && area == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_CONNECTION_DOES_NOT_EXIST),
+				 errmsg("the workflow scheduler has gone"),
+				 errdetail("The outcomes of the transaction's steps have gone with it.")));
 	for (; DsaPointerIsValid(first); first = wf_pending_next(area, first))
 		wf_history_insert_step_outcome(wf_pending_get(area, first));
 }
@@ -162,6 +167,8 @@ wf_pending_write(dsa_area *area, dsa_pointer first)
 void
 wf_pending_free(dsa_area *area, dsa_pointer *first)
 {
+	if (area == NULL)
+		*first = InvalidDsaPointer;
 	while (DsaPointerIsValid(*first))
 	{
 		dsa_pointer next = wf_pending_next(area, *first);

@@ -31,10 +31,13 @@ extern WfStepOutcome *wf_pending_copy(const WfStepOutcome *outcome);
 extern void wf_pending_append(dsa_area *area, dsa_pointer *first,
 							  dsa_pointer *last, dsa_pointer pointer);
 
-/* Write all of a list.  Needs a transaction with an active snapshot. */
+/*
+ * Write all of a list.  Needs a transaction with an active snapshot.  ERROR if
+ * the area is no more (NULL): its scheduler has gone, and so has the list.
+ */
 extern void wf_pending_write(dsa_area *area, dsa_pointer first);
 
-/* Free a list; *first is invalid then. */
+/* Free a list, unless it has gone with its area; *first is invalid then. */
 extern void wf_pending_free(dsa_area *area, dsa_pointer *first);
 
 #endif							/* WF_PENDING_H */

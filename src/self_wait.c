@@ -47,6 +47,7 @@ typedef struct SelfWait
 	WfDrivenRun *run;			/* whose step it is, or whose child run has it */
 	int32		step;
 	int			entry;			/* what its worker is at */
+	TimestampTz since;			/* when it began with the attempt */
 	WfDrivenTransaction *transaction;
 	bool		condemned;
 } SelfWait;
@@ -56,7 +57,8 @@ static List *open_transactions(WfScheduler *s);
 static void look_at_run(WfScheduler *s, WfDrivenRun *r, List *open,
 						List **waits);
 static bool shares_tree(const WfDrivenRun *r, const List *open);
-static pid_t pid_of(WfScheduler *s, int entry, TimestampTz now);
+static pid_t pid_of(WfScheduler *s, int entry, TimestampTz now,
+					TimestampTz *since);
 static WfDrivenTransaction *waits_for(WfScheduler *s, const WfDrivenRun *r,
 									  pid_t pid, List *open);
 static int	add_blockers(int *pids, int npids, int pid);
@@ -145,7 +147,8 @@ look_at_run(WfScheduler *s, WfDrivenRun *r, List *open, List **waits)
 	for (step = 0; step < r->plan->nsteps; step++)
 	{
 		int			entry = r->steps[step].entry;
-		pid_t		pid = entry < 0 ? 0 : pid_of(s, entry, now);
+		TimestampTz since = 0;
+		pid_t		pid = entry < 0 ? 0 : pid_of(s, entry, now, &since);
 		WfDrivenTransaction *t = pid == 0 ? NULL :
 			waits_for(s, r, pid, open);
 		SelfWait   *wait;
@@ -156,6 +159,7 @@ look_at_run(WfScheduler *s, WfDrivenRun *r, List *open, List **waits)
 		wait->run = r;
 		wait->step = step;
 		wait->entry = entry;
+		wait->since = since;
 		wait->transaction = t;
 		*waits = lappend(*waits, wait);
 	}
@@ -178,19 +182,18 @@ shares_tree(const WfDrivenRun *r, const List *open)
 
 /* The process that has executed a step for a while; 0: there is none. */
 static pid_t
-pid_of(WfScheduler *s, int entry, TimestampTz now)
+pid_of(WfScheduler *s, int entry, TimestampTz now, TimestampTz *since)
 {
 	WfDatabase *database = s->database;
 	WfEntry    *e = &database->entries[entry];
-	TimestampTz since;
 	pid_t		pid = 0;
 
 	LWLockAcquire(&database->lock, LW_SHARED);
-	since = e->kind == WF_ENTRY_RUN ? e->step_started_at : e->started_at;
+	*since = wf_entry_step_since(e);
 	if (e->state == WF_ENTRY_TAKEN && e->slot >= 0 &&
 		(e->kind == WF_ENTRY_STEP ||
 		 (e->kind == WF_ENTRY_RUN && e->current_step >= 0)) &&
-		TimestampDifferenceExceeds(since, now, EXECUTES_FOR_MS))
+		TimestampDifferenceExceeds(*since, now, EXECUTES_FOR_MS))
 		pid = wf_shared->slots[e->slot].pid;
 	LWLockRelease(&database->lock);
 	return pid;
@@ -217,7 +220,9 @@ waits_for(WfScheduler *s, const WfDrivenRun *r, pid_t pid, List *open)
 			continue;
 		for (i = 1; i < npids; i++)
 		{
-			if (wf_shared->slots[t->branch].pid == pids[i])
+			/* a prepared transaction that blocks has no process */
+			if (pids[i] != 0 &&
+				wf_shared->slots[t->branch].pid == pids[i])
 				return t;
 		}
 	}
@@ -331,6 +336,6 @@ condemn(WfScheduler *s, const SelfWait *wait)
 
 	if (!DsaPointerIsValid(verdict))
 		return;					/* there is no memory now: the next time */
-	if (!wf_entry_condemn(s->database, wait->entry, verdict))
+	if (!wf_entry_condemn(s->database, wait->entry, wait->since, verdict))
 		wf_area_free(s->area, &verdict);
 }

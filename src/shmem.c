@@ -609,14 +609,15 @@ wf_entry_cancel(WfDatabase *database, int entry, bool force)
 
 /* See shmem.h. */
 bool
-wf_entry_condemn(WfDatabase *database, int entry, dsa_pointer verdict)
+wf_entry_condemn(WfDatabase *database, int entry, TimestampTz since,
+				 dsa_pointer verdict)
 {
 	WfEntry    *e = &database->entries[entry];
 	pid_t		pid;
 
 	LWLockAcquire(&database->lock, LW_EXCLUSIVE);
 	pid = e->state == WF_ENTRY_TAKEN && !e->cancel &&
-		!DsaPointerIsValid(e->verdict) ? wf_shared->slots[e->slot].pid : 0;
+		wf_entry_step_since(e) == since && !DsaPointerIsValid(e->verdict) ? wf_shared->slots[e->slot].pid : 0;
 	if (pid != 0)
 	{
 		e->verdict = verdict;

@@ -366,11 +366,11 @@ extern bool wf_entry_withdraw(WfDatabase *database, int entry);
 
 /*
  * Cancel the statement that a worker executes for an entry, and let the step
- * fail with this error (WfSharedError, given away) instead.  False if no
- * worker is at it.
+ * that it has been at since then (wf_entry_step_since()) fail with this error
+ * (WfSharedError, given away) instead.  False if no worker is at it.
  */
 extern bool wf_entry_condemn(WfDatabase *database, int entry,
-							 dsa_pointer verdict);
+							 TimestampTz since, dsa_pointer verdict);
 
 /* The worker that had taken it, or was to take it, is gone. */
 extern void wf_entry_hold(WfDatabase *database, int entry);
@@ -393,6 +393,14 @@ extern int	wf_slot_claim(WfDatabase *database, Oid role);
 extern void wf_slot_free(WfSlot *slot);
 /* The session of a bound worker is not needed any more, nor is the worker. */
 extern void wf_slot_dismiss(WfDatabase *database, int slot);
+
+/* When the worker at an entry began with the attempt that it is at. */
+static inline TimestampTz
+wf_entry_step_since(const WfEntry *entry)
+{
+	return entry->kind == WF_ENTRY_RUN ? entry->step_started_at :
+		entry->started_at;
+}
 
 static inline int
 wf_slot_index(const WfSlot *slot)
