@@ -32,6 +32,7 @@
 #include "guc.h"
 #include "machine.h"
 #include "driver.h"
+#include "interruption.h"
 #include "run_log.h"
 #include "scheduler.h"
 #include "variables.h"
@@ -130,6 +131,7 @@ wf_driver_begin(WfScheduler *s, const WfRun *run, bool replay, int sessions,
 	r->sessions = palloc0(sizeof(ChildSessions) * Max(r->plan->nsteps, 1));
 	if (replay)
 		r->record = wf_history_read_record(run->run_id);
+	wf_interruption_note_begin(&r->run, r->plan, replay);
 	make_live(s, r);
 	wf_run_log_begun(&r->run, r->plan, replay);
 
@@ -200,6 +202,8 @@ replay_record(WfScheduler *s, WfDrivenRun *r, bool pause)
 	if (wf_history_read_stop(r->run_id, &stopped_by, &reason))
 		wf_driver_stop(s, r, stopped_by, reason, false,
 					   r->parent != NULL && r->parent->stopping);
+	else
+		(void) wf_interruption_fail(s, r);
 }
 
 /*
@@ -221,7 +225,7 @@ read_on(WfDrivenRun *r)
 /*
  * interrupt_as_recorded
  *		An attempt on record was cancelled: by a stop of the run, or of its
- *		parent, or by its time-out.
+ *		parent, by its time-out, or since the run was cut off before.
  */
 static void
 interrupt_as_recorded(WfScheduler *s, WfDrivenRun *r)
@@ -230,8 +234,11 @@ interrupt_as_recorded(WfScheduler *s, WfDrivenRun *r)
 	Oid			stopped_by = by_parent ? r->parent->stopped_by : InvalidOid;
 	const char *reason = by_parent ? r->parent->stop_reason : NULL;
 
-	if (wf_history_read_stop(r->run_id, &stopped_by, &reason) || by_parent ||
-		r->plan->timeout_ms == 0)
+	if (wf_history_read_stop(r->run_id, &stopped_by, &reason) || by_parent)
+		wf_driver_stop(s, r, stopped_by, reason, false, by_parent);
+	else if (wf_interruption_fail(s, r))
+		return;
+	else if (r->plan->timeout_ms == 0)
 		wf_driver_stop(s, r, stopped_by, reason, false, by_parent);
 	else
 		time_out(s, r);
@@ -462,7 +469,9 @@ answered(WfScheduler *s, WfDrivenRun *r, const WfAction *action)
 		return false;
 	wf_driver_enter_transaction(s, r, action);
 	if (outcome == NULL)
-		return false;
+		return r->record != NULL && action->type == WF_ACT_EXECUTE &&
+			wf_interruption_end_step(s, r, action->step, action->attempt,
+									 NULL);
 	read_on(r);
 	if (outcome->status == WF_STEP_CANCELLED)
 		interrupt_as_recorded(s, r);
@@ -703,12 +712,25 @@ wf_driver_timer(WfScheduler *s, const WfTimer *timer)
 static void
 time_out(WfScheduler *s, WfDrivenRun *r)
 {
+	wf_driver_fail(s, r, ERRCODE_QUERY_CANCELED,
+				   "the run exceeded the timeout of its package");
+}
+
+/* See driver.h; of several reasons the first one counts. */
+void
+wf_driver_fail(WfScheduler *s, WfDrivenRun *r, int sqlstate,
+			   const char *message)
+{
 	LWLockAcquire(&r->live->lock, LW_EXCLUSIVE);
-	r->sqlstate = ERRCODE_QUERY_CANCELED;
-	r->message = "the run exceeded the timeout of its package";
+	if (!wf_machine_failed_by_driver(r->machine))
+	{
+		r->sqlstate = sqlstate;
+		r->message = message;
+	}
 	wf_machine_fail(r->machine);
 	wf_driver_show_error(s, r);
 	LWLockRelease(&r->live->lock);
+	wf_driver_mark_dirty(s, r);
 }
 
 /* There may be free entries now for steps that found none, and a pause may
@@ -739,10 +761,13 @@ void
 wf_driver_step_ended(WfScheduler *s, WfDrivenRun *r, int32 step, WfStepStatus status,
 		   int sqlstate, const char *path, const char *message)
 {
-	if (status == WF_STEP_FAILED && message != NULL)
+	bool		failed = status == WF_STEP_FAILED ||
+	status == WF_STEP_INTERRUPTED;
+
+	if (failed && message != NULL)
 		wf_errors_set(&r->errors, r->context, step, r->plan->steps[step].name,
 					  sqlstate, path, message);
-	if (status == WF_STEP_FAILED)
+	if (failed)
 		wf_driver_note_cause(r, step, message);
 	LWLockAcquire(&r->live->lock, LW_EXCLUSIVE);
 	r->steps[step].entry = -1;
@@ -894,6 +919,9 @@ wf_driver_step_lost(WfScheduler *s, int entry, int sqlstate,
 	LWLockRelease(&r->live->lock);
 	if (begun && e->in_branch)
 		wf_driver_lose_transaction(s, r, sqlstate, message);
+	else if (begun && !e->cancel &&
+			 wf_interruption_end_step(s, r, e->step, e->attempt, message))
+		return;
 	wf_driver_write_and_end_step(s, r, e->step, e->cancel ? WF_STEP_CANCELLED :
 					   WF_STEP_FAILED, sqlstate, message);
 }

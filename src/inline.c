@@ -47,6 +47,7 @@
 #include "errors.h"
 #include "history.h"
 #include "inline.h"
+#include "interruption.h"
 #include "machine.h"
 #include "pending.h"
 #include "run_log.h"
@@ -111,7 +112,9 @@ static bool goes_on(InlineRun *r);
 static void begin(InlineRun *r);
 static void advance(InlineRun *r);
 static void answer_from_record(InlineRun *r, const WfStepOutcome *outcome);
+static bool was_cut_off(InlineRun *r);
 static void pass_step(InlineRun *r, const WfAction *action);
+static WfStepOutcome *new_passed(InlineRun *r);
 static bool answered(InlineRun *r);
 static void refuse_next(InlineRun *r);
 static void carry_out_next(InlineRun *r);
@@ -238,6 +241,15 @@ begin(InlineRun *r)
 	r->call.variables = wf_variables_merge(r->plan->variables,
 										   r->run.variables);
 	PopActiveSnapshot();
+	if (r->plan->on_interruption == 'f')
+	{
+		CommitTransactionCommand();
+		r->in_transaction = false;
+		wf_session_begin_own();
+		wf_interruption_note_begin(&r->run, r->plan, r->entry->replay);
+		wf_session_commit_own();
+		MemoryContextSwitchTo(old);
+	}
 
 	r->saved_machine = palloc(wf_machine_size(r->plan));
 	wf_transaction_init(&r->transaction, r->plan);
@@ -323,9 +335,35 @@ answered(InlineRun *r)
 		return true;
 	}
 	if (!r->open.on_record || r->open.was_committed)
-		return false;
+		return was_cut_off(r);
 	refuse_next(r);
 	return true;
+}
+
+/* The attempt that is next had begun to commit, and has no outcome: then it
+ * has one now. */
+static bool
+was_cut_off(InlineRun *r)
+{
+	WfStepOutcome outcome = {
+		.run_id = r->run.run_id,
+		.step = r->next.step,
+		.attempt = r->next.attempt
+	};
+	bool		result;
+
+	if (!r->in_transaction)
+		wf_session_begin_own();
+	result = wf_interruption_read(&outcome, NULL);
+	if (!r->in_transaction)
+		wf_session_commit_own();
+	MemoryContextSwitchTo(run_context);
+	if (result)
+	{
+		*new_passed(r) = outcome;
+		answer_from_record(r, &outcome);
+	}
+	return result;
 }
 
 /* The step that is next finds its transaction gone. */
@@ -365,20 +403,7 @@ pass_step(InlineRun *r, const WfAction *action)
 		(action->error == WF_ERROR_COMMIT &&
 		 r->plan->steps[action->step].kind == WF_KIND_SQL))
 		return;					/* the latter is written with its transaction */
-	if (r->npassed == r->passed_size)
-	{
-		MemoryContext old = MemoryContextSwitchTo(run_context);
-
-		r->passed_size = Max(8, 2 * r->passed_size);
-		if (r->passed == NULL)
-			r->passed = palloc(r->passed_size * sizeof(WfStepOutcome));
-		else
-			r->passed = repalloc_huge(r->passed, r->passed_size *
-									  sizeof(WfStepOutcome));
-		MemoryContextSwitchTo(old);
-	}
-	outcome = &r->passed[r->npassed++];
-	memset(outcome, 0, sizeof(WfStepOutcome));
+	outcome = new_passed(r);
 	outcome->run_id = r->run.run_id;
 	outcome->step = action->step;
 	outcome->attempt = action->attempt;
@@ -395,6 +420,29 @@ pass_step(InlineRun *r, const WfAction *action)
 	else if (action->error != WF_ERROR_NONE)
 		(void) wf_errors_of_machine(action->error, outcome);
 	note_error(r, outcome);
+}
+
+/* Room for one more outcome to be written with the next commit. */
+static WfStepOutcome *
+new_passed(InlineRun *r)
+{
+	WfStepOutcome *outcome;
+
+	if (r->npassed == r->passed_size)
+	{
+		MemoryContext old = MemoryContextSwitchTo(run_context);
+
+		r->passed_size = Max(8, 2 * r->passed_size);
+		if (r->passed == NULL)
+			r->passed = palloc(r->passed_size * sizeof(WfStepOutcome));
+		else
+			r->passed = repalloc_huge(r->passed, r->passed_size *
+									  sizeof(WfStepOutcome));
+		MemoryContextSwitchTo(old);
+	}
+	outcome = &r->passed[r->npassed++];
+	memset(outcome, 0, sizeof(WfStepOutcome));
+	return outcome;
 }
 
 /* Carry out what is next. */
@@ -464,7 +512,7 @@ write_success(const WfStepOutcome *outcome, void *arg)
 	pause_if_asked(r);
 	wf_machine_step_ended(r->machine, outcome->step, WF_STEP_SUCCEEDED, 0);
 	stop_if_asked(r);
-	advance(r);
+	advance_in_transaction(r);
 	write_passed(r);
 	if (!r->held && r->next.type == WF_ACT_END)
 		write_end(r);
@@ -520,6 +568,7 @@ restore(InlineRun *r)
 	r->stopping = r->saved_stopping;
 	r->end_written = false;
 	r->held = false;
+	r->in_transaction = false;
 }
 
 /*
@@ -827,7 +876,8 @@ pause_if_asked(InlineRun *r)
 static void
 note_error(InlineRun *r, const WfStepOutcome *outcome)
 {
-	if (outcome->status == WF_STEP_FAILED && outcome->message != NULL)
+	if ((outcome->status == WF_STEP_FAILED ||
+		 outcome->status == WF_STEP_INTERRUPTED) && outcome->message != NULL)
 		wf_errors_set(&r->errors, run_context, outcome->step,
 					  r->plan->steps[outcome->step].name, outcome->sqlstate,
 					  NULL, outcome->message);

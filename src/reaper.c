@@ -20,6 +20,7 @@
 #include "utils/timestamp.h"
 
 #include "area.h"
+#include "interruption.h"
 #include "pending.h"
 #include "pool.h"
 #include "scheduler.h"
@@ -379,6 +380,8 @@ judge_run(WfScheduler *s, const WfOrphan *orphan)
 			.message = orphan->message
 		};
 
+		if (!e->cancel)
+			(void) wf_interruption_read(&step, orphan->message);
 		wf_history_insert_step_outcome(&step);
 	}
 	e->replay = true;

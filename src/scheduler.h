@@ -76,6 +76,8 @@ typedef struct WfScheduler
 	HTAB	   *scanned;		/* open runs found by a scan: a command about
 								 * one of them comes late; NULL: none */
 	int64		scanned_to;		/* highest run of the scan */
+	HTAB	   *cut_off;		/* runs that had begun before our start, and
+								 * that fail for it; NULL: none */
 	HTAB	   *in_hand;		/* during a scan: runs that are */
 	List	   *found;			/* int64 *, likewise: runs to be taken over */
 	List	   *orphans;		/* WfOrphan */
@@ -164,6 +166,16 @@ extern void wf_recovery_end_children(WfScheduler *s, int64 parent_run_id,
  * the ring was emptied, move it there or as far as the runs in hand allow. */
 extern int64 wf_recovery_horizon_limit(WfScheduler *s);
 extern void wf_recovery_move_horizon(WfScheduler *s, int64 limit);
+
+/* ---- interruption.c ---- */
+
+/*
+ * An open run is found at the start: true if it had begun, and its package
+ * wants it to fail then (on_interruption).  That is remembered.
+ */
+extern bool wf_interruption_found(WfScheduler *s, const WfRun *run);
+/* True if that was found of the run. */
+extern bool wf_interruption_fails(const WfScheduler *s, int64 run_id);
 
 /* ---- driver.c ---- */
 
