@@ -722,6 +722,36 @@ delete_unused_versions(int64 package_id)
 	table_close(rel, NoLock);
 }
 
+/* All packages, with their current versions. */
+List *
+wf_catalog_list_packages(void)
+{
+	Relation	rel = table_open(wf_catalog_relid(WF_TABLE_DEFINITION),
+								 AccessShareLock);
+	SysScanDesc scan = systable_beginscan(rel, InvalidOid, false, NULL, 0,
+										  NULL);
+	List	   *packages = NIL;
+	HeapTuple	tuple;
+
+	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+	{
+		WfVersion  *version = palloc(sizeof(WfVersion));
+		bool		isnull;
+
+		CHECK_FOR_INTERRUPTS();
+		version->package_id =
+			DatumGetInt64(heap_getattr(tuple, DEF_PACKAGE_ID,
+									   RelationGetDescr(rel), &isnull));
+		version->version =
+			DatumGetInt32(heap_getattr(tuple, DEF_VERSION,
+									   RelationGetDescr(rel), &isnull));
+		packages = lappend(packages, version);
+	}
+	systable_endscan(scan);
+	table_close(rel, NoLock);
+	return packages;
+}
+
 /* The versions of a package, or of all, that are not the current one. */
 List *
 wf_catalog_list_old_versions(int64 package_id)

@@ -137,6 +137,9 @@ extern bool wf_catalog_rename_package(int64 package_id, const char *name);
 extern void wf_catalog_set_owner(int64 package_id, Oid owner);
 extern void wf_catalog_drop_package(int64 package_id);
 
+/* The current versions of all packages: a list of WfVersion. */
+extern List *wf_catalog_list_packages(void);
+
 /*
  * Versions that are not the current one (any more), of one package or, with
  * 0, of all: a list of WfVersion.  Deleting one needs AccessExclusiveLock on

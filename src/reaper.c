@@ -141,9 +141,15 @@ wf_reaper_gone(WfScheduler *s)
 static void
 handle_gone(WfScheduler *s, const WfGoneWorker *gone)
 {
-	bool		was_branch = wf_driver_branch_gone(s, gone->slot);
+	bool		was_branch;
 	int			entry = gone->inbox;
 
+	if (!OidIsValid(gone->role))
+	{
+		wf_retention_gone(s);
+		return;
+	}
+	was_branch = wf_driver_branch_gone(s, gone->slot);
 	wf_driver_session_lost(s, gone->slot);
 	while (entry >= 0)
 	{

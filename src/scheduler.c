@@ -193,6 +193,7 @@ begin_work(WfScheduler *s)
 	wf_driver_init(s);
 	wf_limits_init(s);
 	wf_intake_init(s);
+	wf_retention_init(s);
 
 	wf_pool_fence(s->database);
 	wf_database_reset(s->database);
@@ -234,6 +235,7 @@ take_turn(WfScheduler *s)
 	wf_reaper_gone(s);
 	wf_reaper_judge(s);
 	fire_timers(s);
+	wf_retention_turn(s);
 	wf_intake_look_for_untold(s);
 	do
 	{
@@ -317,6 +319,7 @@ wf_scheduler_note_end(WfScheduler *s, int64 run_id, int64 package_id)
 {
 	wf_scheduler_tell(s, run_id);
 	s->horizon_stale = true;
+	wf_retention_note_end(s);
 	if (package_id != 0)
 		wf_limits_left(s, package_id, run_id);
 }
@@ -447,6 +450,7 @@ sleep_until_told(WfScheduler *s)
 	int			events = WL_LATCH_SET | WL_EXIT_ON_PM_DEATH;
 	long		sleep = wf_pool_time_to_retry();
 	long		to_timer = wf_timers_sleep(&s->timers, GetCurrentTimestamp());
+	long		to_look = wf_retention_sleep(s);
 
 	if (s->database->prepared_run != 0)
 		sleep = sleep < 0 ? PREPARED_POLL_MS : Min(sleep, PREPARED_POLL_MS);
@@ -455,9 +459,11 @@ sleep_until_told(WfScheduler *s)
 	if (s->retry_soon)
 		sleep = sleep < 0 ? LOCK_RETRY_MS : Min(sleep, LOCK_RETRY_MS);
 	s->retry_soon = false;
+	(void) pgstat_report_stat(sleep < 0);
+	if (to_look >= 0)
+		sleep = sleep < 0 ? to_look : Min(sleep, to_look);
 	if (sleep >= 0)
 		events |= WL_TIMEOUT;
-	(void) pgstat_report_stat(sleep < 0);
 	(void) WaitLatch(MyLatch, events, sleep,
 					 wf_wait_event("WorkflowSchedulerMain"));
 }

@@ -92,6 +92,13 @@ typedef struct WfScheduler
 	List	   *handouts;		/* WfHandout */
 	List	   *told;			/* int64 *: runs whose waiters are woken */
 
+	/* how long history is kept: retention.c */
+	TimestampTz retention_at;	/* when to look next */
+	TimestampTz retention_looked_at;
+	int			retention_setting;	/* then */
+	bool		retention_looks;	/* the process is there */
+	bool		retention_ended;	/* something ended since */
+
 	/* the horizon */
 	int64		highest;		/* highest run known */
 	int64		horizon;
@@ -154,6 +161,17 @@ extern void wf_reaper_gone(WfScheduler *s);
 extern void wf_reaper_judge(WfScheduler *s);
 /* Free an entry and what belongs to it in the area. */
 extern void wf_reaper_free_entry(WfScheduler *s, int entry);
+
+/* ---- retention.c ---- */
+
+extern void wf_retention_init(WfScheduler *s);
+/* Look for what is to be deleted, if it is time. */
+extern void wf_retention_turn(WfScheduler *s);
+/* Milliseconds to that; -1: something else comes first. */
+extern long wf_retention_sleep(const WfScheduler *s);
+/* Event: a run has ended; who looked has gone. */
+extern void wf_retention_note_end(WfScheduler *s);
+extern void wf_retention_gone(WfScheduler *s);
 
 /* ---- recovery.c ---- */
 
