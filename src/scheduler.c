@@ -35,6 +35,7 @@
 #include "pgstat.h"
 #include "storage/ipc.h"
 #include "storage/latch.h"
+#include "utils/guc.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
@@ -272,6 +273,11 @@ apply_settings(WfScheduler *s)
 	LWLockAcquire(&s->database->lock, LW_EXCLUSIVE);
 	s->database->hold = !wf_enabled;
 	LWLockRelease(&s->database->lock);
+
+	/* who wants to be sure that a standby has it waits himself: not we */
+	SetConfigOption("synchronous_commit",
+					wf_commit_mode == WF_COMMIT_PIPELINED ? "off" : "local",
+					PGC_USERSET, PGC_S_OVERRIDE);
 }
 
 /* See scheduler.h. */
