@@ -113,9 +113,6 @@ SELECT try_step('{"kind": "job", "command": "q", "servers": ["s"]}');
 SELECT try_step('{"kind": "job", "command": "q", "balance": "least_busy"}');
 SELECT try_step('{"kind": "job", "command": "q", "wait": true}');
 SELECT try('{"name": "err", "connections": [{"name": "c", "server": "s"}]}');
-SELECT try_step('{"restartable": true}');
-SELECT try('{"name": "err", "on_interruption": "fail"}');
-SELECT try('{"name": "err", "history_retention": "1 day"}');
 
 -- Nothing of all this has made a package.
 SELECT try_step('{"join_transaction": false, "condition": null, "timeout": null, "max_attempts": 1}');

@@ -184,9 +184,10 @@ CREATE TABLE workflow.step_start (
     step integer NOT NULL,
     attempt integer NOT NULL,
     started_at timestamptz NOT NULL,
-    CONSTRAINT step_start_pkey PRIMARY KEY (run_id, step, attempt)
+    committed boolean NOT NULL,
+    CONSTRAINT step_start_pkey PRIMARY KEY (run_id, step, attempt, committed)
 );
-COMMENT ON TABLE workflow.step_start IS 'attempts of steps that commit inside: written with the first part of their work';
+COMMENT ON TABLE workflow.step_start IS 'attempts of steps that commit by themselves: written with the first part of their work (committed), or before they begin; step -1: the run has begun';
 
 -- One row: every run below `run_id` has ended, but for those in `still_open`.
 CREATE TABLE workflow.horizon (
@@ -712,7 +713,7 @@ SELECT s.run_id,
             WHERE c.run_id = s.started_run_id AND (c.status = 's' OR c.child_run_id IS NOT NULL)) THEN 'partial'
         WHEN EXISTS (
             SELECT FROM workflow.step_start b
-            WHERE b.run_id = s.run_id AND b.step = s.step AND b.attempt = s.attempt) THEN 'partial'
+            WHERE b.run_id = s.run_id AND b.step = s.step AND b.attempt = s.attempt AND b.committed) THEN 'partial'
         ELSE 'undone'
     END AS effects,
     (p.step).connection AS connection,

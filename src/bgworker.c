@@ -85,17 +85,27 @@ wf_bgworker_start_scheduler(const WfDatabase *database)
 	return handle;
 }
 
-/* Ask for a worker. */
+/* Ask for a worker or, if the slot is for no role, for who deletes history. */
 BackgroundWorkerHandle *
 wf_bgworker_start_worker(const WfSlot *slot)
 {
 	BackgroundWorker worker;
 	BackgroundWorkerHandle *handle = NULL;
+	Oid			database = wf_shared->databases[slot->database].oid;
 
-	fill(&worker, "workflow worker", "wf_worker_main");
-	snprintf(worker.bgw_name, BGW_MAXLEN,
-			 "workflow worker for database %u, role %u",
-			 wf_shared->databases[slot->database].oid, slot->role);
+	if (OidIsValid(slot->role))
+	{
+		fill(&worker, "workflow worker", "wf_worker_main");
+		snprintf(worker.bgw_name, BGW_MAXLEN,
+				 "workflow worker for database %u, role %u", database,
+				 slot->role);
+	}
+	else
+	{
+		fill(&worker, "workflow retention", "wf_retention_main");
+		snprintf(worker.bgw_name, BGW_MAXLEN,
+				 "workflow retention for database %u", database);
+	}
 	worker.bgw_main_arg = Int32GetDatum(wf_slot_index(slot));
 	worker.bgw_notify_pid = MyProcPid;
 	StaticAssertStmt(sizeof(slot->number) <= BGW_EXTRALEN, "no room");

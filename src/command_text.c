@@ -47,6 +47,22 @@ wf_command_text_read(WfCommandText *text, const List *statements)
 	}
 }
 
+/* See command_text.h. */
+bool
+wf_command_text_runs_program(const List *statements)
+{
+	ListCell   *cell;
+
+	foreach(cell, statements)
+	{
+		Node	   *statement = lfirst_node(RawStmt, cell)->stmt;
+
+		if (IsA(statement, CopyStmt) && ((CopyStmt *) statement)->is_program)
+			return true;
+	}
+	return false;
+}
+
 /* The name of a statement that is refused in a transaction block, or NULL. */
 static const char *
 name_if_alone(Node *statement)

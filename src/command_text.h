@@ -30,4 +30,7 @@ typedef struct WfCommandText
  */
 extern void wf_command_text_read(WfCommandText *text, const List *statements);
 
+/* Is one of the statements a COPY from or to a program? */
+extern bool wf_command_text_runs_program(const List *statements);
+
 #endif							/* WF_COMMAND_TEXT_H */

@@ -15,6 +15,7 @@
 #include "lib/dshash.h"
 #include "miscadmin.h"
 #include "postmaster/bgworker.h"
+#include "replication/walsender_private.h"
 #include "storage/proc.h"
 #include "tcop/pquery.h"
 #include "tcop/tcopprot.h"
@@ -110,6 +111,20 @@ wf_local_xid(void)
 	return MyProc->vxid.lxid;
 #else
 	return MyProc->lxid;
+#endif
+}
+
+/*
+ * Does synchronous_standby_names name any standby, as the checkpointer has told
+ * everybody?  The field has changed in minor releases, with the macro.
+ */
+static inline bool
+wf_sync_standbys_defined(void)
+{
+#ifdef SYNC_STANDBY_DEFINED
+	return (WalSndCtl->sync_standbys_status & SYNC_STANDBY_DEFINED) != 0;
+#else
+	return WalSndCtl->sync_standbys_defined;
 #endif
 }
 

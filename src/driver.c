@@ -33,6 +33,7 @@
 #include "guc.h"
 #include "machine.h"
 #include "driver.h"
+#include "interruption.h"
 #include "restart.h"
 #include "run_log.h"
 #include "scheduler.h"
@@ -118,6 +119,7 @@ wf_driver_begin(WfScheduler *s, const WfRun *run, bool replay, int sessions,
 	r->sessions = palloc0(sizeof(ChildSessions) * Max(r->plan->nsteps, 1));
 	if (replay || run->restart_of != 0)
 		r->record = wf_history_read_record(run->run_id);
+	wf_interruption_note_begin(&r->run, r->plan, replay);
 	make_live(s, r);
 	wf_run_log_begun(&r->run, r->plan, replay);
 
@@ -572,12 +574,25 @@ wf_driver_timer(WfScheduler *s, const WfTimer *timer)
 void
 wf_driver_time_out(WfScheduler *s, WfDrivenRun *r)
 {
+	wf_driver_fail(s, r, ERRCODE_QUERY_CANCELED,
+				   "the run exceeded the timeout of its package");
+}
+
+/* See driver.h; of several reasons the first one counts. */
+void
+wf_driver_fail(WfScheduler *s, WfDrivenRun *r, int sqlstate,
+			   const char *message)
+{
 	LWLockAcquire(&r->live->lock, LW_EXCLUSIVE);
-	r->sqlstate = ERRCODE_QUERY_CANCELED;
-	r->message = "the run exceeded the timeout of its package";
+	if (!wf_machine_failed_by_driver(r->machine))
+	{
+		r->sqlstate = sqlstate;
+		r->message = message;
+	}
 	wf_machine_fail(r->machine);
 	wf_driver_show_error(s, r);
 	LWLockRelease(&r->live->lock);
+	wf_driver_mark_dirty(s, r);
 }
 
 /* There may be free entries now for steps that found none, and a pause may
@@ -608,7 +623,10 @@ void
 wf_driver_step_ended(WfScheduler *s, WfDrivenRun *r, int32 step, WfStepStatus status,
 		   int sqlstate, const char *path, const char *message)
 {
-	if (status == WF_STEP_FAILED && message != NULL)
+	bool		failed = status == WF_STEP_FAILED ||
+	status == WF_STEP_INTERRUPTED;
+
+	if (failed && message != NULL)
 		wf_errors_set(&r->errors, r->context, step, r->plan->steps[step].name,
 					  sqlstate, path, message);
 	LWLockAcquire(&r->live->lock, LW_EXCLUSIVE);
@@ -618,7 +636,7 @@ wf_driver_step_ended(WfScheduler *s, WfDrivenRun *r, int32 step, WfStepStatus st
 	wf_machine_step_ended(r->machine, step, status, sqlstate);
 	wf_driver_show_error(s, r);
 	LWLockRelease(&r->live->lock);
-	if (status == WF_STEP_FAILED && !wf_machine_awaits_retry(r->machine, step))
+	if (failed && !wf_machine_awaits_retry(r->machine, step))
 		wf_driver_note_cause(r, step, message);
 	wf_driver_give_back_sessions(s, r, step);
 	wf_driver_mark_dirty(s, r);
@@ -763,6 +781,9 @@ wf_driver_step_lost(WfScheduler *s, int entry, int sqlstate,
 	LWLockRelease(&r->live->lock);
 	if (begun && e->in_branch)
 		wf_driver_lose_transaction(s, r, sqlstate, message);
+	else if (begun && !e->cancel &&
+			 wf_interruption_end_step(s, r, e->step, e->attempt, message))
+		return;
 	wf_driver_write_and_end_step(s, r, e->step, e->cancel ? WF_STEP_CANCELLED :
 					   WF_STEP_FAILED, sqlstate, message);
 }

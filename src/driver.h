@@ -187,6 +187,23 @@ extern bool wf_driver_answered(WfScheduler *s, WfDrivenRun *r,
 
 /* An attempt is being read from the record; see there. */
 extern void wf_driver_read_on(WfDrivenRun *r);
+/* Event: the run fails for a reason that is not in its machine; the message
+ * must stay. */
+extern void wf_driver_fail(WfScheduler *s, WfDrivenRun *r, int sqlstate,
+						   const char *message);
+
+/* ---- interruption.c ---- */
+
+/*
+ * An attempt has no outcome, and nobody is at it.  If it had begun to commit,
+ * write that it was interrupted, and feed it; else false.  cause: the last
+ * words of the worker that was at it; NULL: not known.
+ */
+extern bool wf_interruption_end_step(WfScheduler *s, WfDrivenRun *r,
+									 int32 step, int32 attempt,
+									 const char *cause);
+/* If it was found of the run that it fails, let it. */
+extern bool wf_interruption_fail(WfScheduler *s, WfDrivenRun *r);
 
 /* ---- driver_transaction.c; see there ---- */
 

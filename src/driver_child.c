@@ -585,6 +585,7 @@ hand_out_child(WfScheduler *s, WfDrivenRun *r, const WfRun *child,
 	const char *reason;
 
 	if (wf_driver_is_inline(plan) && !inherits &&
+		!wf_interruption_fails(s, child->run_id) &&
 		!wf_history_read_stop(child->run_id, &stopped_by, &reason))
 		entry = wf_entry_alloc(s->database, true);
 	LWLockAcquire(&r->live->lock, LW_EXCLUSIVE);

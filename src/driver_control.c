@@ -353,11 +353,13 @@ wf_driver_stop_idle(WfScheduler *s, const WfRun *run, Oid stopped_by,
 														   reason));
 }
 
-/* Whether a step of a run has ended, or a child run of it has begun. */
+/* Whether a step of a run has ended, or is known to have begun, or a child run
+ * of it has. */
 static bool
 has_begun(WfScheduler *s, int64 run_id)
 {
 	return wf_history_record_has_begun(wf_history_read_record(run_id)) ||
+		wf_history_any_started(run_id) ||
 		wf_driver_count_open_children(s, run_id) > 0;
 }
 

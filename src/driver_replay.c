@@ -312,6 +312,8 @@ end_replay(WfDrivenRun *r)
 	if (wf_history_read_stop(r->run_id, &stopped_by, &reason))
 		wf_driver_stop(s, r, stopped_by, reason, false,
 					   r->parent != NULL && r->parent->stopping);
+	else
+		(void) wf_interruption_fail(s, r);
 }
 
 /*
@@ -333,7 +335,7 @@ wf_driver_read_on(WfDrivenRun *r)
 /*
  * interrupt_as_recorded
  *		An attempt on record was cancelled: by a stop of the run, or of its
- *		parent, or by its time-out.
+ *		parent, by its time-out, or since the run was cut off before.
  */
 static void
 interrupt_as_recorded(WfScheduler *s, WfDrivenRun *r)
@@ -342,8 +344,11 @@ interrupt_as_recorded(WfScheduler *s, WfDrivenRun *r)
 	Oid			stopped_by = by_parent ? r->parent->stopped_by : InvalidOid;
 	const char *reason = by_parent ? r->parent->stop_reason : NULL;
 
-	if (wf_history_read_stop(r->run_id, &stopped_by, &reason) || by_parent ||
-		r->plan->timeout_ms == 0)
+	if (wf_history_read_stop(r->run_id, &stopped_by, &reason) || by_parent)
+		wf_driver_stop(s, r, stopped_by, reason, false, by_parent);
+	else if (wf_interruption_fail(s, r))
+		return;
+	else if (r->plan->timeout_ms == 0)
 		wf_driver_stop(s, r, stopped_by, reason, false, by_parent);
 	else
 		wf_driver_time_out(s, r);
@@ -364,7 +369,9 @@ wf_driver_answered(WfScheduler *s, WfDrivenRun *r, const WfAction *action)
 		return false;
 	wf_driver_enter_transaction(s, r, action);
 	if (outcome == NULL)
-		return false;
+		return r->record != NULL && action->type == WF_ACT_EXECUTE &&
+			wf_interruption_end_step(s, r, action->step, action->attempt,
+									 NULL);
 	wf_driver_read_on(r);
 	if (outcome->status == WF_STEP_CANCELLED)
 		interrupt_as_recorded(s, r);

@@ -16,6 +16,7 @@
 
 #include <limits.h>
 
+#include "datatype/timestamp.h"
 #include "utils/guc.h"
 
 #include "guc.h"
@@ -45,6 +46,7 @@ int			wf_max_message_size = 64 * 1024;
 
 /* Which runs are told of in the server log. */
 int			wf_log_runs = WF_LOG_RUNS_OFF;
+int			wf_history_retention = 30 * SECS_PER_DAY;
 
 WfShowVariables wf_guc_show_variables = NULL;
 
@@ -87,6 +89,11 @@ wf_guc_init(void)
 							 &wf_inline_driver, true,
 							 PGC_SIGHUP, GUC_NO_SHOW_ALL | GUC_NOT_IN_SAMPLE,
 							 NULL, NULL, NULL);
+	DefineCustomIntVariable("workflow.history_retention",
+							"Sets how long the history of runs that have ended is kept.",
+							"0 keeps it for ever. The option \"history_retention\" of a package overrides it.",
+							&wf_history_retention, 30 * SECS_PER_DAY, 0,
+							INT_MAX, PGC_SIGHUP, GUC_UNIT_S, NULL, NULL, NULL);
 	DefineCustomEnumVariable("workflow.log_runs",
 							 "Sets which runs are told of in the server log.",
 							 "With \"failures\" a line is written at the end of a run that failed or was stopped, with \"all\" at the begin and the end of each run.",

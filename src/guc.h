@@ -31,6 +31,7 @@ extern bool wf_inline_driver;
 extern int	wf_max_nesting_level;
 extern int	wf_max_message_size;	/* bytes */
 extern int	wf_log_runs;
+extern int	wf_history_retention;	/* s; 0: for ever */
 
 /*
  * What workflow.variables shows in a process that executes steps; gives NULL

@@ -116,7 +116,8 @@ enum
 	SS_STEP,
 	SS_ATTEMPT,
 	SS_STARTED_AT,
-	SS_NCOLUMNS = SS_STARTED_AT
+	SS_COMMITTED,
+	SS_NCOLUMNS = SS_COMMITTED
 };
 
 /* Columns of workflow.run_command. */
@@ -510,10 +511,10 @@ wf_history_cancelled_message(Oid stopped_by, const char *stop_reason)
 		WF_CHILD_CANCELLED : stop_reason;
 }
 
-/* Record that an attempt has begun to commit parts of its work. */
+/* Note that an attempt has begun. */
 void
 wf_history_insert_step_start(int64 run_id, int32 step, int32 attempt,
-							 TimestampTz started_at)
+							 TimestampTz started_at, bool committed)
 {
 	Datum		values[SS_NCOLUMNS];
 	bool		nulls[SS_NCOLUMNS] = {0};
@@ -522,6 +523,7 @@ wf_history_insert_step_start(int64 run_id, int32 step, int32 attempt,
 	values[SS_STEP - 1] = Int32GetDatum(step);
 	values[SS_ATTEMPT - 1] = Int32GetDatum(attempt);
 	values[SS_STARTED_AT - 1] = TimestampTzGetDatum(started_at);
+	values[SS_COMMITTED - 1] = BoolGetDatum(committed);
 	insert_row(WF_TABLE_STEP_START, values, nulls);
 }
 
@@ -801,20 +803,42 @@ deform_step_outcome(HeapTuple tuple, TupleDesc desc, WfStepOutcome *outcome)
 	}
 }
 
-/* True if the attempt has begun to commit parts of its work. */
+/* True if it was noted that the attempt has begun. */
 bool
-wf_history_step_started(int64 run_id, int32 step, int32 attempt)
+wf_history_step_started(int64 run_id, int32 step, int32 attempt,
+						TimestampTz *started_at)
 {
 	Relation	rel = table_open(wf_catalog_relid(WF_TABLE_STEP_START),
 								 AccessShareLock);
 	ScanKeyData keys[3];
 	SysScanDesc scan;
+	HeapTuple	tuple;
 	bool		found;
+	bool		isnull;
 
 	init_attempt_keys(keys, run_id, step, attempt);
 	scan = systable_beginscan(rel, wf_catalog_indexid(WF_TABLE_STEP_START),
 							  true, NULL, 3, keys);
-	found = HeapTupleIsValid(systable_getnext(scan));
+	tuple = systable_getnext(scan);
+	found = HeapTupleIsValid(tuple);
+	if (found)
+		*started_at =
+			DatumGetTimestampTz(heap_getattr(tuple, SS_STARTED_AT,
+											 RelationGetDescr(rel), &isnull));
+	systable_endscan(scan);
+	table_close(rel, NoLock);
+	return found;
+}
+
+/* True if it was noted that the run, or an attempt of it, has begun. */
+bool
+wf_history_any_started(int64 run_id)
+{
+	Relation	rel = table_open(wf_catalog_relid(WF_TABLE_STEP_START),
+								 AccessShareLock);
+	SysScanDesc scan = begin_scan_by_run(rel, WF_TABLE_STEP_START, run_id);
+	bool		found = HeapTupleIsValid(systable_getnext(scan));
+
 	systable_endscan(scan);
 	table_close(rel, NoLock);
 	return found;

@@ -131,9 +131,17 @@ extern void wf_history_insert_step_outcome(const WfStepOutcome *outcome);
  */
 extern bool wf_history_take_over(const WfStepOutcome *earlier, int64 run_id,
 								 int32 step);
+/* The step under whose number the begin of a run is noted, as attempt 0. */
+#define WF_STEP_OF_RUN	(-1)
+
+/*
+ * Note that an attempt has begun to commit parts of its work, or
+ * (!committed) that it is about to begin.
+ */
 extern void wf_history_insert_step_start(int64 run_id, int32 step,
 										 int32 attempt,
-										 TimestampTz started_at);
+										 TimestampTz started_at,
+										 bool committed);
 
 /* history_transaction.c */
 extern int64 wf_history_next_transaction_id(void);
@@ -230,8 +238,11 @@ extern const char *wf_history_cancelled_message(Oid stopped_by,
 extern bool wf_history_read_step_outcome(int64 run_id, int32 step,
 										 WfStepOutcome *outcome);
 
-/* Attempts of a run that have a step_start row; outcomes not looked at. */
-extern bool wf_history_step_started(int64 run_id, int32 step, int32 attempt);
+/* True if that was noted of the attempt, with its begin; and of any attempt
+ * of the run, or of the run.  Outcomes are not looked at. */
+extern bool wf_history_step_started(int64 run_id, int32 step, int32 attempt,
+									TimestampTz *started_at);
+extern bool wf_history_any_started(int64 run_id);
 
 /*
  * Call back for each run without outcome, in order of run_id, from the

@@ -48,6 +48,7 @@
 #include "errors.h"
 #include "history.h"
 #include "inline.h"
+#include "interruption.h"
 #include "machine.h"
 #include "pending.h"
 #include "restart.h"
@@ -114,7 +115,9 @@ static bool goes_on(InlineRun *r);
 static void begin(InlineRun *r);
 static void advance(InlineRun *r);
 static void answer_from_record(InlineRun *r, const WfStepOutcome *outcome);
+static bool was_cut_off(InlineRun *r);
 static void pass_step(InlineRun *r, const WfAction *action);
+static WfStepOutcome *new_passed(InlineRun *r);
 static bool answered(InlineRun *r);
 static void note_commit_on_record(InlineRun *r);
 static void carry_out_next(InlineRun *r);
@@ -243,6 +246,15 @@ begin(InlineRun *r)
 	r->call.variables = wf_variables_merge(r->plan->variables,
 										   r->run.variables);
 	PopActiveSnapshot();
+	if (r->plan->on_interruption == 'f')
+	{
+		CommitTransactionCommand();
+		r->in_transaction = false;
+		wf_session_begin_own();
+		wf_interruption_note_begin(&r->run, r->plan, r->entry->replay);
+		wf_session_commit_own();
+		MemoryContextSwitchTo(old);
+	}
 
 	r->saved_machine = palloc(wf_machine_size(r->plan));
 	wf_transaction_init(&r->transaction, r->plan);
@@ -331,10 +343,36 @@ answered(InlineRun *r)
 		return true;
 	}
 	if (!r->open.on_record || r->open.was_committed)
-		return false;
+		return was_cut_off(r);
 	wf_machine_transaction_lost(r->machine);
 	wf_machine_not_begun(r->machine, r->next.step);
 	return true;
+}
+
+/* The attempt that is next had begun to commit, and has no outcome: then it
+ * has one now. */
+static bool
+was_cut_off(InlineRun *r)
+{
+	WfStepOutcome outcome = {
+		.run_id = r->run.run_id,
+		.step = r->next.step,
+		.attempt = r->next.attempt
+	};
+	bool		result;
+
+	if (!r->in_transaction)
+		wf_session_begin_own();
+	result = wf_interruption_read(&outcome, NULL);
+	if (!r->in_transaction)
+		wf_session_commit_own();
+	MemoryContextSwitchTo(run_context);
+	if (result)
+	{
+		*new_passed(r) = outcome;
+		answer_from_record(r, &outcome);
+	}
+	return result;
 }
 
 /* The commit that is on record has failed, or could not be tried any more. */
@@ -374,20 +412,7 @@ pass_step(InlineRun *r, const WfAction *action)
 		(action->error == WF_ERROR_COMMIT &&
 		 r->plan->steps[action->step].kind == WF_KIND_SQL))
 		return;					/* the latter is written with its transaction */
-	if (r->npassed == r->passed_size)
-	{
-		MemoryContext old = MemoryContextSwitchTo(run_context);
-
-		r->passed_size = Max(8, 2 * r->passed_size);
-		if (r->passed == NULL)
-			r->passed = palloc(r->passed_size * sizeof(WfStepOutcome));
-		else
-			r->passed = repalloc_huge(r->passed, r->passed_size *
-									  sizeof(WfStepOutcome));
-		MemoryContextSwitchTo(old);
-	}
-	outcome = &r->passed[r->npassed++];
-	memset(outcome, 0, sizeof(WfStepOutcome));
+	outcome = new_passed(r);
 	outcome->run_id = r->run.run_id;
 	outcome->step = action->step;
 	outcome->attempt = attempt;
@@ -404,6 +429,29 @@ pass_step(InlineRun *r, const WfAction *action)
 	else if (action->error != WF_ERROR_NONE)
 		(void) wf_errors_of_machine(action->error, outcome);
 	note_error(r, outcome);
+}
+
+/* Room for one more outcome to be written with the next commit. */
+static WfStepOutcome *
+new_passed(InlineRun *r)
+{
+	WfStepOutcome *outcome;
+
+	if (r->npassed == r->passed_size)
+	{
+		MemoryContext old = MemoryContextSwitchTo(run_context);
+
+		r->passed_size = Max(8, 2 * r->passed_size);
+		if (r->passed == NULL)
+			r->passed = palloc(r->passed_size * sizeof(WfStepOutcome));
+		else
+			r->passed = repalloc_huge(r->passed, r->passed_size *
+									  sizeof(WfStepOutcome));
+		MemoryContextSwitchTo(old);
+	}
+	outcome = &r->passed[r->npassed++];
+	memset(outcome, 0, sizeof(WfStepOutcome));
+	return outcome;
 }
 
 /* Carry out what is next. */
@@ -548,6 +596,7 @@ restore(InlineRun *r)
 	r->stopping = r->saved_stopping;
 	r->end_written = false;
 	r->held = false;
+	r->in_transaction = false;
 }
 
 /*
@@ -852,7 +901,8 @@ note_error(InlineRun *r, const WfStepOutcome *outcome)
 {
 	const WfPlanStep *step = &r->plan->steps[outcome->step];
 
-	if (outcome->status != WF_STEP_FAILED || outcome->message == NULL)
+	if ((outcome->status != WF_STEP_FAILED &&
+		 outcome->status != WF_STEP_INTERRUPTED) || outcome->message == NULL)
 		return;
 	wf_errors_set(&r->errors, run_context, outcome->step, step->name,
 				  outcome->sqlstate, NULL, outcome->message);

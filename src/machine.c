@@ -455,6 +455,17 @@ may_retry(const WfMachine *machine, int32 step, int32 sqlstate)
 }
 
 /*
+ * Is an attempt that was cut off after it had begun to commit followed by
+ * another one?  Its definition says so, whatever it says of failed attempts.
+ */
+static bool
+may_begin_again(const WfMachine *machine, int32 step, int32 sqlstate)
+{
+	return machine->plan->steps[step].restartable && !machine->interrupted &&
+		transaction_allows_retry(machine, step, sqlstate);
+}
+
+/*
  * Nothing of this phase starts or goes on any more; next_cancel() does the
  * rest.  A pause ends with it, for the finally steps are to run.
  */
@@ -582,7 +593,7 @@ wf_machine_step_ended(WfMachine *machine, int32 step, WfStepStatus status,
 					  int sqlstate)
 {
 	Assert(status == WF_STEP_SUCCEEDED || status == WF_STEP_FAILED ||
-		   status == WF_STEP_CANCELLED);
+		   status == WF_STEP_CANCELLED || status == WF_STEP_INTERRUPTED);
 	if (!is_executing(machine, step))
 		return;
 
@@ -591,7 +602,15 @@ wf_machine_step_ended(WfMachine *machine, int32 step, WfStepStatus status,
 		await_retry(machine, step);
 		return;
 	}
-	end_running(machine, step, status);
+	if (status == WF_STEP_INTERRUPTED &&
+		may_begin_again(machine, step, sqlstate))
+	{
+		wf_join_retry(machine, step, true);
+		wf_step_await(machine, step, WAIT_ATTEMPT, &machine->retries);
+		return;
+	}
+	end_running(machine, step, status == WF_STEP_INTERRUPTED ?
+				WF_STEP_FAILED : status);
 	wf_machine_settle(machine);
 }
 

@@ -154,7 +154,9 @@ extern bool wf_machine_next(WfMachine *machine, WfAction *action);
  *		Event: the attempt that WF_ACT_EXECUTE or WF_ACT_CHILD asked for has
  *		ended as WF_STEP_SUCCEEDED, WF_STEP_FAILED or WF_STEP_CANCELLED, with
  *		the SQLSTATE of its error, or 0.  A failed attempt need not be the
- *		end of the step: see wf_machine_awaits_retry().
+ *		end of the step: see wf_machine_awaits_retry().  WF_STEP_INTERRUPTED
+ *		is for one that was cut off after it had begun to commit: the next one
+ *		follows at once if the step is restartable, else the step has failed.
  */
 extern void wf_machine_step_ended(WfMachine *machine, int32 step,
 								  WfStepStatus status, int sqlstate);

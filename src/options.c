@@ -76,7 +76,7 @@ static const WfOption package_options[WF_PACKAGE_NOPTIONS] = {
 	[WF_PACKAGE_PRIORITY] = {"priority", WF_TYPE_INT, "0", YES, ANY_INT},
 	[WF_PACKAGE_TIMEOUT] = {"timeout", WF_TYPE_INTERVAL, "null", YES, 1},
 	[WF_PACKAGE_ON_INTERRUPTION] =
-	{"on_interruption", WF_TYPE_ENUM, "\"resume\"", LATER, 0,
+	{"on_interruption", WF_TYPE_ENUM, "\"resume\"", YES, 0,
 	interruption_answers},
 	[WF_PACKAGE_VARIABLES] = {"variables", WF_TYPE_OBJECT, "{}", YES},
 	[WF_PACKAGE_REQUIRED_VARIABLES] =
@@ -87,7 +87,7 @@ static const WfOption package_options[WF_PACKAGE_NOPTIONS] = {
 	[WF_PACKAGE_RETRY_ON] = {"retry_on", WF_TYPE_SQLSTATES, "null", YES},
 	[WF_PACKAGE_SETTINGS] = {"settings", WF_TYPE_SETTINGS, "{}", YES},
 	[WF_PACKAGE_HISTORY_RETENTION] =
-	{"history_retention", WF_TYPE_INTERVAL, "null", LATER},
+	{"history_retention", WF_TYPE_INTERVAL, "null", YES},
 	[WF_PACKAGE_CONNECTIONS] = {"connections", WF_TYPE_OBJECTS, "[]", YES},
 	[WF_PACKAGE_STEPS] = {"steps", WF_TYPE_OBJECTS, "[]", YES}
 };
@@ -130,7 +130,7 @@ static const WfOption step_options[WF_STEP_NOPTIONS] = {
 	[WF_STEP_RETRY_ON] = {"retry_on", WF_TYPE_SQLSTATES, "null", YES},
 	[WF_STEP_TIMEOUT] = {"timeout", WF_TYPE_INTERVAL, "null", YES, 1},
 	[WF_STEP_LOCK_TIMEOUT] = {"lock_timeout", WF_TYPE_INTERVAL, "null", YES, 1},
-	[WF_STEP_RESTARTABLE] = {"restartable", WF_TYPE_BOOL, "false", LATER},
+	[WF_STEP_RESTARTABLE] = {"restartable", WF_TYPE_BOOL, "false", YES},
 	[WF_STEP_SETTINGS] = {"settings", WF_TYPE_SETTINGS, "{}", YES},
 	[WF_STEP_WAIT] = {"wait", WF_TYPE_BOOL, "false", LATER},
 	[WF_STEP_VARIABLES] = {"variables", WF_TYPE_EXPRESSIONS, "null", YES},

@@ -76,6 +76,8 @@ typedef struct WfPlanStep
 	bool		has_condition;
 	bool		main_thread;	/* R40 */
 	bool		fail_package_on_error;	/* R45 */
+	bool		restartable;	/* executed again after it was cut off when it
+								 * had begun to commit */
 
 	/* these three only if the package uses transactions (R4, R6) */
 	bool		joins;			/* the package transaction */
@@ -84,7 +86,6 @@ typedef struct WfPlanStep
 
 	/* for the drivers; the machine does not look at these */
 	bool		atomic;			/* statements succeed or fail together */
-	bool		restartable;	/* may be executed again after a crash */
 	int64		timeout_ms;		/* of an attempt; 0: none */
 	int64		lock_timeout_ms;	/* 0: none */
 	char	   *condition;		/* an SQL expression, or NULL */

@@ -55,11 +55,13 @@ static bool *counted = NULL;	/* in `started`, by slot */
 static bool no_slot = false;	/* the server had no slot at the last try */
 
 static bool is_mine(const WfDatabase *database, const WfSlot *slot);
+static bool is_worker(const WfDatabase *database, const WfSlot *slot);
 static bool never_came(WfDatabase *database, int i);
 static List *measure(WfDatabase *database);
 static Demand *demand_of(List **demands, Oid role);
 static void supply(WfDatabase *database, List *demands, Demand *demand);
 static bool start_worker(WfDatabase *database, Oid role);
+static bool start_process(WfDatabase *database, Oid role);
 static void make_room(WfDatabase *database, List *demands, Demand *needy);
 static bool retire_one(WfDatabase *database, Oid role, bool idle);
 
@@ -68,6 +70,12 @@ is_mine(const WfDatabase *database, const WfSlot *slot)
 {
 	return slot->state != WF_SLOT_FREE &&
 		slot->database == wf_database_index(database);
+}
+
+static bool
+is_worker(const WfDatabase *database, const WfSlot *slot)
+{
+	return is_mine(database, slot) && OidIsValid(slot->role);
 }
 
 /* See pool.h. */
@@ -209,7 +217,7 @@ wf_pool_size(const WfDatabase *database)
 
 	for (i = 0; i < wf_shared->nslots; i++)
 	{
-		if (is_mine(database, &wf_shared->slots[i]))
+		if (is_worker(database, &wf_shared->slots[i]))
 			n++;
 	}
 	return n;
@@ -272,7 +280,7 @@ measure(WfDatabase *database)
 		WfSlot	   *slot = &wf_shared->slots[i];
 		Demand	   *demand;
 
-		if (!is_mine(database, slot))
+		if (!is_worker(database, slot))
 			continue;
 		demand = demand_of(&demands, slot->role);
 		demand->workers++;
@@ -319,6 +327,23 @@ supply(WfDatabase *database, List *demands, Demand *demand)
 static bool
 start_worker(WfDatabase *database, Oid role)
 {
+	if (!start_process(database, role))
+	{
+		if (!no_slot)
+			ereport(LOG,
+					(errmsg("no background worker slot for a workflow worker"),
+					 errdetail("Steps that are ready wait for a worker."),
+					 errhint("You might need to increase max_worker_processes.")));
+		no_slot = true;
+		return false;
+	}
+	no_slot = false;
+	return true;
+}
+
+static bool
+start_process(WfDatabase *database, Oid role)
+{
 	MemoryContext old = MemoryContextSwitchTo(TopMemoryContext);
 	int			i = wf_slot_claim(database, role);
 	BackgroundWorkerHandle *handle = NULL;
@@ -330,18 +355,18 @@ start_worker(WfDatabase *database, Oid role)
 	{
 		if (i >= 0)
 			wf_slot_free(&wf_shared->slots[i]);
-		if (!no_slot)
-			ereport(LOG,
-					(errmsg("no background worker slot for a workflow worker"),
-					 errdetail("Steps that are ready wait for a worker."),
-					 errhint("You might need to increase max_worker_processes.")));
-		no_slot = true;
 		return false;
 	}
-	no_slot = false;
 	handles[i] = handle;
 	counted[i] = false;
 	return true;
+}
+
+/* See pool.h. */
+bool
+wf_pool_start_retention(WfDatabase *database)
+{
+	return start_process(database, InvalidOid);
 }
 
 /*
@@ -385,7 +410,7 @@ retire_one(WfDatabase *database, Oid role, bool idle)
 	{
 		WfSlot	   *slot = &wf_shared->slots[i];
 
-		if (!is_mine(database, slot))
+		if (!is_worker(database, slot))
 			continue;
 		leaving |= slot->retire;
 		if (slot->state == WF_SLOT_RUNNING && slot->role == role &&

@@ -13,7 +13,7 @@
 /* A worker that has gone, as its slot tells. */
 typedef struct WfGoneWorker
 {
-	Oid			role;
+	Oid			role;			/* invalid: it was who deletes history */
 	pid_t		pid;
 	int			entry;			/* what it was at, or -1 */
 	int			inbox;			/* what was sent to it and not begun, or -1 */
@@ -49,6 +49,9 @@ extern long wf_pool_time_to_retry(void);
  * grows the server is not shutting down: the postmaster would start none.
  */
 extern uint64 wf_pool_started(void);
+
+/* Start who deletes history, beside the workers; false: there is no slot. */
+extern bool wf_pool_start_retention(WfDatabase *database);
 
 /* Workers of this database now, in any state. */
 extern int	wf_pool_size(const WfDatabase *database);

@@ -57,6 +57,10 @@
 /* Runs of a batch. */
 #define BATCH_SIZE		1000
 
+/* Runs looked at for a batch: who waits for the lock meanwhile does not wait
+ * long, however few of them go. */
+#define BATCH_LOOKS		10000
+
 PG_FUNCTION_INFO_V1(wf_purge_history);
 
 /* The search for runs that refer to some versions. */
@@ -69,6 +73,8 @@ typedef struct References
 static TimestampTz time_before(const Interval *older_than);
 static void note_needed(const WfRun *run, void *arg);
 static bool consider(const WfRun *run, void *arg);
+static void note_young(WfPurge *purge, TimestampTz ended_at,
+					   TimestampTz before);
 static bool goes(WfPurge *purge, const WfRun *run);
 static bool root_goes(WfPurge *purge, const WfRun *root);
 static bool may_delete(const WfPurge *purge, const WfRun *root);
@@ -179,7 +185,8 @@ wf_purge_batch(WfPurge *purge, int64 *count)
 	MemoryContextReset(purge->context);
 	old = MemoryContextSwitchTo(purge->context);
 	purge->batch = palloc(BATCH_SIZE * sizeof(WfRun));
-	purge->n = 0;
+	purge->n = purge->nlooked = 0;
+	purge->ended = true;		/* unless we stop before */
 	wf_history_scan_runs(purge->position, false, consider, purge);
 	for (i = 0; i < purge->n; i++)
 	{
@@ -189,7 +196,7 @@ wf_purge_batch(WfPurge *purge, int64 *count)
 	CommandCounterIncrement();	/* the next batch finds the roots gone */
 	MemoryContextSwitchTo(old);
 	*count += purge->n;
-	return purge->n == BATCH_SIZE;
+	return !purge->ended;
 }
 
 /* Forget what the pass has needed. */
@@ -206,6 +213,12 @@ consider(const WfRun *run, void *arg)
 {
 	WfPurge    *purge = arg;
 
+	if (purge->before_of != NULL && run->parent_run_id == 0 &&
+		run->requested_at >= purge->before)
+	{
+		note_young(purge, run->requested_at, purge->before);
+		return false;
+	}
 	purge->position = run->run_id + 1;
 	if (goes(purge, run))
 	{
@@ -216,7 +229,21 @@ consider(const WfRun *run, void *arg)
 			kept->request_key = MemoryContextStrdup(purge->context,
 													run->request_key);
 	}
-	return purge->n < BATCH_SIZE;
+	purge->ended = ++purge->nlooked < BATCH_LOOKS && purge->n < BATCH_SIZE;
+	return purge->ended;
+}
+
+/* A run is too young: when will it not be? */
+static void
+note_young(WfPurge *purge, TimestampTz ended_at, TimestampTz before)
+{
+	int64		left;
+
+	if (TIMESTAMP_IS_NOBEGIN(before))
+		return;					/* never */
+	left = ended_at - before;
+	if (purge->soonest < 0 || left < purge->soonest)
+		purge->soonest = left;
 }
 
 /* True if the tree that a run belongs to is to go. */
@@ -238,13 +265,22 @@ goes(WfPurge *purge, const WfRun *run)
 static bool
 root_goes(WfPurge *purge, const WfRun *root)
 {
+	TimestampTz before = purge->before_of == NULL ? purge->before :
+	purge->before_of(root->package_id);
 	WfRunOutcome outcome;
 	TransactionId xid;
 
-	return root->requested_at < purge->before &&
-		(purge->package_id == 0 || purge->package_id == root->package_id) &&
-		wf_history_read_run_outcome(root->run_id, &outcome, &xid) &&
-		outcome.finished_at < purge->before &&
+	if (root->requested_at >= before)
+		outcome.finished_at = root->requested_at;	/* or later */
+	else if (!wf_history_read_run_outcome(root->run_id, &outcome, &xid))
+		return false;
+	if (outcome.finished_at >= before)
+	{
+		note_young(purge, outcome.finished_at, before);
+		return false;
+	}
+	return (purge->package_id == 0 ||
+			purge->package_id == root->package_id) &&
 		hash_search(purge->needed, &root->run_id, HASH_FIND, NULL) == NULL &&
 		may_delete(purge, root);
 }

@@ -20,6 +20,7 @@
 #include "utils/timestamp.h"
 
 #include "area.h"
+#include "interruption.h"
 #include "pending.h"
 #include "pool.h"
 #include "scheduler.h"
@@ -140,9 +141,15 @@ wf_reaper_gone(WfScheduler *s)
 static void
 handle_gone(WfScheduler *s, const WfGoneWorker *gone)
 {
-	bool		was_branch = wf_driver_branch_gone(s, gone->slot);
+	bool		was_branch;
 	int			entry = gone->inbox;
 
+	if (!OidIsValid(gone->role))
+	{
+		wf_retention_gone(s);
+		return;
+	}
+	was_branch = wf_driver_branch_gone(s, gone->slot);
 	wf_driver_session_lost(s, gone->slot);
 	while (entry >= 0)
 	{
@@ -379,6 +386,8 @@ judge_run(WfScheduler *s, const WfOrphan *orphan)
 			.message = orphan->message
 		};
 
+		if (!e->cancel)
+			(void) wf_interruption_read(&step, orphan->message);
 		wf_history_insert_step_outcome(&step);
 		e->transaction_steps++;
 	}

@@ -115,10 +115,12 @@ found_open_run(const WfRun *run, void *arg)
 	TransactionId xid;
 	Oid			stopped_by;
 	const char *reason;
+	bool		fails;
 	bool		found;
 
 	if (hash_search(s->in_hand, &run->run_id, HASH_FIND, NULL) != NULL)
 		return;
+	fails = !s->database->ready && wf_interruption_found(s, run);
 	if (run->parent_run_id != 0)
 	{
 		WfOpenChild key = {run->parent_run_id, run->parent_step,
@@ -140,7 +142,7 @@ found_open_run(const WfRun *run, void *arg)
 	queued.start_at = run->start_at;
 	queued.paused = wf_history_last_command(run->run_id,
 											&xid) == WF_ASKED_PAUSE;
-	if (s->copy ||
+	if (fails || s->copy ||
 		wf_history_read_stop(run->run_id, &stopped_by, &reason) ||
 		(queued.paused &&
 		 wf_history_record_has_begun(wf_history_read_record(run->run_id))))
@@ -156,8 +158,9 @@ found_open_run(const WfRun *run, void *arg)
 		wf_intake_enqueue(s, &queued, run->run_id);
 }
 
-/* An open run that is to be stopped, or that was paused when it had begun, or
- * was copied.  The children of all runs are known. */
+/* An open run that is to be stopped, that was paused when it had begun, that
+ * fails since it was cut off, or was copied.  The children of all runs are
+ * known. */
 static void
 take_over(WfScheduler *s, int64 run_id)
 {
@@ -175,7 +178,7 @@ take_over(WfScheduler *s, int64 run_id)
 	else if (wf_history_read_stop(run_id, &stopped_by, &reason))
 		wf_driver_stop_idle(s, &run, stopped_by, reason, false);
 	else
-		wf_driver_take_over(s, run_id, true);
+		wf_driver_take_over(s, run_id, !wf_interruption_fails(s, run_id));
 }
 
 /* See scheduler.h. */

@@ -35,6 +35,7 @@
 #include "pgstat.h"
 #include "storage/ipc.h"
 #include "storage/latch.h"
+#include "utils/guc.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
@@ -198,6 +199,7 @@ begin_work(WfScheduler *s)
 	wf_driver_init(s);
 	wf_limits_init(s);
 	wf_intake_init(s);
+	wf_retention_init(s);
 
 	wf_pool_fence(s->database);
 	wf_database_reset(s->database);
@@ -244,6 +246,7 @@ take_turn(WfScheduler *s)
 	wf_reaper_gone(s);
 	wf_reaper_judge(s);
 	fire_timers(s);
+	wf_retention_turn(s);
 	wf_intake_look_for_untold(s);
 	do
 	{
@@ -282,6 +285,11 @@ apply_settings(WfScheduler *s)
 	LWLockAcquire(&s->database->lock, LW_EXCLUSIVE);
 	s->database->hold = !wf_enabled;
 	LWLockRelease(&s->database->lock);
+
+	/* who wants to be sure that a standby has it waits himself: not we */
+	SetConfigOption("synchronous_commit",
+					wf_commit_mode == WF_COMMIT_PIPELINED ? "off" : "local",
+					PGC_USERSET, PGC_S_OVERRIDE);
 }
 
 /* See scheduler.h. */
@@ -329,6 +337,7 @@ wf_scheduler_note_end(WfScheduler *s, int64 run_id, int64 package_id)
 {
 	wf_scheduler_tell(s, run_id);
 	s->horizon_stale = true;
+	wf_retention_note_end(s);
 	if (package_id != 0)
 		wf_limits_left(s, package_id, run_id);
 }
@@ -459,6 +468,7 @@ sleep_until_told(WfScheduler *s)
 	int			events = WL_LATCH_SET | WL_EXIT_ON_PM_DEATH;
 	long		sleep = wf_pool_time_to_retry();
 	long		to_timer = wf_timers_sleep(&s->timers, GetCurrentTimestamp());
+	long		to_look = wf_retention_sleep(s);
 
 	if (s->database->prepared_run != 0)
 		sleep = sleep < 0 ? PREPARED_POLL_MS : Min(sleep, PREPARED_POLL_MS);
@@ -467,9 +477,11 @@ sleep_until_told(WfScheduler *s)
 	if (s->retry_soon)
 		sleep = sleep < 0 ? LOCK_RETRY_MS : Min(sleep, LOCK_RETRY_MS);
 	s->retry_soon = false;
+	(void) pgstat_report_stat(sleep < 0);
+	if (to_look >= 0)
+		sleep = sleep < 0 ? to_look : Min(sleep, to_look);
 	if (sleep >= 0)
 		events |= WL_TIMEOUT;
-	(void) pgstat_report_stat(sleep < 0);
 	(void) WaitLatch(MyLatch, events, sleep,
 					 wf_wait_event("WorkflowSchedulerMain"));
 }

@@ -77,6 +77,8 @@ typedef struct WfScheduler
 	HTAB	   *scanned;		/* open runs found by a scan: a command about
 								 * one of them comes late; NULL: none */
 	int64		scanned_to;		/* highest run of the scan */
+	HTAB	   *cut_off;		/* runs that had begun before our start, and
+								 * that fail for it; NULL: none */
 	HTAB	   *in_hand;		/* during a scan: runs that are */
 	List	   *found;			/* int64 *, likewise: runs to be taken over */
 	List	   *orphans;		/* WfOrphan */
@@ -90,6 +92,13 @@ typedef struct WfScheduler
 	/* this turn's, in `turn` */
 	List	   *handouts;		/* WfHandout */
 	List	   *told;			/* int64 *: runs whose waiters are woken */
+
+	/* how long history is kept: retention.c */
+	TimestampTz retention_at;	/* when to look next */
+	TimestampTz retention_looked_at;
+	int			retention_setting;	/* then */
+	bool		retention_looks;	/* the process is there */
+	bool		retention_ended;	/* something ended since */
 
 	/* the horizon */
 	int64		highest;		/* highest run known */
@@ -154,6 +163,17 @@ extern void wf_reaper_judge(WfScheduler *s);
 /* Free an entry and what belongs to it in the area. */
 extern void wf_reaper_free_entry(WfScheduler *s, int entry);
 
+/* ---- retention.c ---- */
+
+extern void wf_retention_init(WfScheduler *s);
+/* Look for what is to be deleted, if it is time. */
+extern void wf_retention_turn(WfScheduler *s);
+/* Milliseconds to that; -1: something else comes first. */
+extern long wf_retention_sleep(const WfScheduler *s);
+/* Event: a run has ended; who looked has gone. */
+extern void wf_retention_note_end(WfScheduler *s);
+extern void wf_retention_gone(WfScheduler *s);
+
 /* ---- recovery.c ---- */
 
 /* Queue every run without outcome that is not in hand. */
@@ -165,6 +185,16 @@ extern void wf_recovery_end_children(WfScheduler *s, int64 parent_run_id,
  * the ring was emptied, move it there or as far as the runs in hand allow. */
 extern int64 wf_recovery_horizon_limit(WfScheduler *s);
 extern void wf_recovery_move_horizon(WfScheduler *s, int64 limit);
+
+/* ---- interruption.c ---- */
+
+/*
+ * An open run is found at the start: true if it had begun, and its package
+ * wants it to fail then (on_interruption).  That is remembered.
+ */
+extern bool wf_interruption_found(WfScheduler *s, const WfRun *run);
+/* True if that was found of the run. */
+extern bool wf_interruption_fails(const WfScheduler *s, int64 run_id);
 
 /* ---- driver.c ---- */
 

@@ -13,7 +13,10 @@
  * inserts a step_start row at the first PRE_COMMIT, so that it commits with
  * the first part of the work; a crash later finds the row without an outcome
  * and knows that the attempt was interrupted.  Without an inner commit there
- * is one commit, with effect and outcome.
+ * is one commit, with effect and outcome.  Before a step that is not atomic,
+ * or that runs a program, the row is written and flushed: what comes of that
+ * may be there before any commit of ours, or is to be looked at by somebody
+ * in any case.
  *
  * Cancel.  Outside the execution of a step, query cancels are held off and
  * then forgotten: one that comes too late must not hit the next step.
@@ -45,6 +48,7 @@
 #include "jit/jit.h"
 #include "miscadmin.h"
 #include "nodes/makefuncs.h"
+#include "parser/parser.h"
 #include "pgstat.h"
 #include "storage/lmgr.h"
 #include "storage/lock.h"
@@ -61,6 +65,7 @@
 
 #include "capture.h"
 #include "catalog.h"
+#include "command_text.h"
 #include "compat.h"
 #include "guc.h"
 #include "local_sql.h"
@@ -113,6 +118,8 @@ static void recover_in_branch(const WfStepCall *call, WfStepOutcome *outcome,
 							  int settings_level);
 static void apply_settings_in_branch(const WfStepCall *call);
 static bool has_settings(const WfStepCall *call);
+static bool begins_up_front(const WfStepCall *call);
+static void note_begin(const WfStepCall *call);
 static void apply_settings(const WfStepCall *call);
 static void describe_success(const WfStepCall *call,
 							 const WfLocalResult *result,
@@ -416,14 +423,21 @@ execute_and_commit(const WfStepCall *call, bool in_transaction,
 				   WfStepOutcome *outcome, WfLocalResult *result)
 {
 	const WfPlanStep *step = &call->plan->steps[call->step];
+	bool		up_front;
 
-	if (has_settings(call))
+	MemoryContextSwitchTo(step_context);
+	result->statement = 1;		/* as for any text that cannot be parsed */
+	up_front = begins_up_front(call);
+	result->statement = 0;
+	if (in_transaction && (up_front || has_settings(call)))
 	{
-		if (in_transaction)
-			CommitTransactionCommand();
+		CommitTransactionCommand();
 		in_transaction = false;
-		apply_settings(call);
 	}
+	if (up_front)
+		note_begin(call);
+	if (has_settings(call))
+		apply_settings(call);
 	if (!in_transaction)
 		StartTransactionCommand();
 	MemoryContextSwitchTo(step_context);
@@ -449,6 +463,35 @@ execute_and_commit(const WfStepCall *call, bool in_transaction,
 	PopActiveSnapshot();
 	CommitTransactionCommand();
 	MemoryContextSwitchTo(TopMemoryContext);
+}
+
+/*
+ * begins_up_front
+ *		Is it to be on record that the attempt begins, before it does?  Text
+ *		that cannot be parsed begins nothing.
+ */
+static bool
+begins_up_front(const WfStepCall *call)
+{
+	const WfPlanStep *step = &call->plan->steps[call->step];
+
+	if (call->query != NULL || call->perform != NULL)
+		return false;
+	return !step->atomic ||
+		(strcasestr(step->command, "program") != NULL &&
+		 wf_command_text_runs_program(raw_parser(step->command,
+												 RAW_PARSE_DEFAULT)));
+}
+
+/* Put it there, and flush it. */
+static void
+note_begin(const WfStepCall *call)
+{
+	wf_session_begin_own();
+	wf_history_insert_step_start(call->run_id, call->step, call->attempt,
+								 step_started_at, false);
+	ForceSyncCommit();
+	wf_session_commit_own();
 }
 
 /* The work of an attempt is done: what came of it. */
@@ -708,7 +751,7 @@ at_xact_event(XactEvent event, void *arg)
 	wf_history_insert_step_start(wf_session_step->run_id,
 								 wf_session_step->step,
 								 wf_session_step->attempt,
-								 step_started_at);
+								 step_started_at, true);
 	PopActiveSnapshot();
 }
 

@@ -793,6 +793,57 @@ wf_slot_claim(WfDatabase *database, Oid role)
 	return found;
 }
 
+/* The process for a slot is there: true if it is still meant for it. */
+WfSlot *
+wf_slot_take(int index, uint32 number)
+{
+	WfSlot	   *slot = &wf_shared->slots[index];
+	bool		mine;
+
+	LWLockAcquire(&wf_shared->lock, LW_EXCLUSIVE);
+	mine = slot->state == WF_SLOT_STARTING && slot->number == number;
+	if (mine && wf_shared->databases[slot->database].bars > 0)
+	{
+		slot->state = WF_SLOT_FREE; /* the agent is to keep out */
+		mine = false;
+	}
+	if (mine)
+	{
+		slot->state = WF_SLOT_CONNECTING;
+		slot->pid = MyProcPid;
+		slot->proc = wf_proc_number(MyProc);
+	}
+	LWLockRelease(&wf_shared->lock);
+	return mine ? slot : NULL;
+}
+
+/* It is connected. */
+void
+wf_slot_connected(WfSlot *slot)
+{
+	WfDatabase *database = &wf_shared->databases[slot->database];
+
+	LWLockAcquire(&database->lock, LW_EXCLUSIVE);
+	slot->state = WF_SLOT_RUNNING;
+	slot->connected = true;
+	wf_database_wake(database);
+	LWLockRelease(&database->lock);
+}
+
+/* It goes. */
+void
+wf_slot_leave(WfSlot *slot)
+{
+	WfDatabase *database = &wf_shared->databases[slot->database];
+
+	LWLockAcquire(&database->lock, LW_EXCLUSIVE);
+	slot->state = WF_SLOT_EXITED;
+	slot->idle = false;
+	slot->pid = 0;
+	wf_database_wake(database);
+	LWLockRelease(&database->lock);
+}
+
 /* Let a bound worker go. */
 void
 wf_slot_dismiss(WfDatabase *database, int slot)

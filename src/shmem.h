@@ -177,7 +177,7 @@ typedef struct WfSlot
 	uint32		number;			/* counts its uses */
 	int			database;		/* index of the WfDatabase */
 	uint64		generation;		/* of the scheduler that asked for it */
-	Oid			role;
+	Oid			role;			/* invalid: it is no worker: retention.c */
 	pid_t		pid;
 	int			proc;
 	int			entry;			/* the entry that it has taken, or -1 */
@@ -259,6 +259,9 @@ typedef struct WfDatabase
 								 * none */
 	bool		woken;			/* the scheduler's latch was set since it last
 								 * looked */
+
+	TimestampTz retention_next; /* when the next run will have been kept long
+								 * enough; 0: none will; -1: not known */
 
 	/* for workflow.agent, by the scheduler */
 	int64		queued;			/* runs that have no entry */
@@ -391,6 +394,15 @@ extern int	wf_entry_exchange(WfDatabase *database, WfSlot *slot);
 /* A free slot made STARTING for a worker of this role, or -1. */
 extern int	wf_slot_claim(WfDatabase *database, Oid role);
 extern void wf_slot_free(WfSlot *slot);
+
+/*
+ * For the process that a slot was claimed for: take it, say that it is
+ * connected, leave it.  wf_slot_take() gives NULL if the scheduler has given
+ * up waiting (number: the slot's use).
+ */
+extern WfSlot *wf_slot_take(int index, uint32 number);
+extern void wf_slot_connected(WfSlot *slot);
+extern void wf_slot_leave(WfSlot *slot);
 /* The session of a bound worker is not needed any more, nor is the worker. */
 extern void wf_slot_dismiss(WfDatabase *database, int slot);
 

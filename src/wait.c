@@ -16,8 +16,7 @@
  *
  * What is returned to a waiter is acknowledged: the outcome's transaction is
  * flushed first (steps may commit asynchronously), and synchronous standbys
- * have it where the caller's settings ask for that.
- *
+ * have it, whatever the caller's synchronous_commit is.
  *
  *-------------------------------------------------------------------------
  */
@@ -32,7 +31,9 @@
 #include "replication/syncrep.h"
 #include "storage/ipc.h"
 #include "storage/latch.h"
+#include "storage/lwlock.h"
 #include "storage/proc.h"
+#include "utils/guc.h"
 #include "utils/portal.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
@@ -51,6 +52,7 @@ static long ms_until(TimestampTz until);
 static void note_awaited(int64 run_id);
 static void forget_awaited(int code, Datum arg);
 static bool has_ended(int64 run_id, void *arg);
+static void wait_for_standbys(XLogRecPtr lsn);
 
 /*
  * wf_wait_is_whole_statement
@@ -225,6 +227,42 @@ wf_wait_acknowledge(TransactionId xid)
 	if (XLogRecPtrIsInvalid(lsn))
 		lsn = GetFlushRecPtr(NULL);
 	XLogFlush(lsn);
-	if (synchronous_commit > SYNCHRONOUS_COMMIT_LOCAL_FLUSH)
-		SyncRepWaitForLSN(lsn, true);
+	if (wf_sync_standbys_defined())
+		wait_for_standbys(lsn);
+}
+
+/*
+ * wait_for_standbys
+ *		As a commit does; but the caller asks for more than his own commits,
+ *		whose setting may be `off`.  A commit that is kept waiting too long can
+ *		only warn, as it is done.  We need not tell what is not certain.
+ */
+static void
+wait_for_standbys(XLogRecPtr lsn)
+{
+	int			level = NewGUCNestLevel();
+	int			mode;
+	bool		there;
+
+	if (synchronous_commit <= SYNCHRONOUS_COMMIT_LOCAL_FLUSH)
+		(void) set_config_option("synchronous_commit", "on", PGC_USERSET,
+								 PGC_S_SESSION, GUC_ACTION_SAVE, true, 0,
+								 false);
+	mode = synchronous_commit == SYNCHRONOUS_COMMIT_REMOTE_APPLY ?
+		SYNC_REP_WAIT_APPLY :
+		synchronous_commit == SYNCHRONOUS_COMMIT_REMOTE_WRITE ?
+		SYNC_REP_WAIT_WRITE : SYNC_REP_WAIT_FLUSH;
+	HOLD_INTERRUPTS();
+	SyncRepWaitForLSN(lsn, true);
+	LWLockAcquire(SyncRepLock, LW_SHARED);
+	there = !wf_sync_standbys_defined() || WalSndCtl->lsn[mode] >= lsn;
+	LWLockRelease(SyncRepLock);
+	AtEOXact_GUC(true, level);
+	RESUME_INTERRUPTS();
+	CHECK_FOR_INTERRUPTS();
+	if (!there)
+		ereport(ERROR,
+				(errcode(ERRCODE_QUERY_CANCELED),
+				 errmsg("canceling the wait for a run due to user request"),
+				 errdetail("The run has ended, but its end might not have been replicated to the standby.")));
 }

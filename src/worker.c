@@ -134,28 +134,15 @@ wf_worker_main(Datum arg)
 static bool
 attach(int index)
 {
-	WfSlot	   *slot = &wf_shared->slots[index];
 	uint32		number;
-	bool		mine = false;
 
 	memcpy(&number, MyBgworkerEntry->bgw_extra, sizeof(number));
 	before_shmem_exit(detach, (Datum) 0);
-	LWLockAcquire(&wf_shared->lock, LW_EXCLUSIVE);
-	if (slot->state != WF_SLOT_STARTING || slot->number != number)
-		mine = false;
-	else if (wf_shared->databases[slot->database].bars > 0)
-		slot->state = WF_SLOT_FREE; /* the agent is to keep out */
-	else
-	{
-		slot->state = WF_SLOT_CONNECTING;
-		slot->pid = MyProcPid;
-		slot->proc = wf_proc_number(MyProc);
-		my_slot = slot;
-		my_database = &wf_shared->databases[slot->database];
-		mine = true;
-	}
-	LWLockRelease(&wf_shared->lock);
-	return mine;
+	my_slot = wf_slot_take(index, number);
+	if (my_slot == NULL)
+		return false;
+	my_database = &wf_shared->databases[my_slot->database];
+	return true;
 }
 
 /* Leave the slot. */
@@ -164,12 +151,7 @@ detach(int code, Datum arg)
 {
 	if (my_slot == NULL)
 		return;
-	LWLockAcquire(&my_database->lock, LW_EXCLUSIVE);
-	my_slot->state = WF_SLOT_EXITED;
-	my_slot->idle = false;
-	my_slot->pid = 0;
-	wf_database_wake(my_database);
-	LWLockRelease(&my_database->lock);
+	wf_slot_leave(my_slot);
 	my_slot = NULL;
 }
 
@@ -208,12 +190,7 @@ connect_as_owner(void)
 	wf_session_init();
 	wf_session_report_progress = report_progress;
 	wf_inline_init();
-
-	LWLockAcquire(&my_database->lock, LW_EXCLUSIVE);
-	my_slot->state = WF_SLOT_RUNNING;
-	my_slot->connected = true;
-	wf_database_wake(my_database);
-	LWLockRelease(&my_database->lock);
+	wf_slot_connected(my_slot);
 }
 
 /*

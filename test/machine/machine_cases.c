@@ -166,6 +166,27 @@ static const Case cases[] = {
 	{"stop when the end is known", true, 4, "a",
 		"; a+ ; ! ;", "a | end succeeded |"},
 
+	/* attempts that were cut off after they had begun to commit */
+	{"interrupted", true, 4, "a b<a c<a!",
+		"; a/ ;", "a | b=constraint c=package failed"
+		" end failed error a failed 1"},
+	{"interrupted, on failure", false, 4, "a b<a c<a!",
+		"; a/ ; c+ ;", "a | b=constraint c | end succeeded error a failed 1"},
+	{"interrupted is no error that is tried again", true, 4, "a:r3",
+		"; a/ ;", "a | end failed error a failed 1"},
+	{"restartable", true, 4, "a:s b<a",
+		"; a/ ; a/ ; a+ ; b+ ;", "a | a2 | a3 | b | end succeeded"},
+	{"restartable is no retry of an error", true, 4, "a:s",
+		"; a/ ; a- ;", "a | a2 | end failed error a failed 1"},
+	{"an interrupted attempt is one of the attempts", true, 4, "a:sr2",
+		"; a/ ; a- ;", "a | a2 | end failed error a failed 1"},
+	{"a restartable step in a pause", true, 4, "a:s",
+		"; ( a/ ; ) ; a+ ;", "a | | | a2 | end succeeded"},
+	{"no attempt after a stop", true, 4, "a:s",
+		"; ! ; a/ ;", "a | a^ | end cancelled error a failed 1"},
+	{"stop before the next attempt", true, 4, "a:s",
+		"; a/ ! ;", "a | | end cancelled error a failed 1"},
+
 	/* retries */
 	{"retry", true, 4, "a:r3 b<a", "; a- ; ?a a@ ; a- ; a@ ; a+ ; b+ ;",
 		"a | a@100 ?r | a2 | a@300 | a3 | b | end succeeded"},
@@ -438,6 +459,8 @@ parse_option(WfPlanStep *step, bool *taken, const char *c)
 			*c == '-' ? WF_ON_FAILURE : WF_ON_COMPLETION;
 		c++;
 	}
+	else if (option == 's')
+		step->restartable = true;
 	else if (option == 'r')
 		step->max_attempts = *c++ - '0';
 	else if (option == 'x' || option == 'y')
@@ -455,7 +478,7 @@ parse_option(WfPlanStep *step, bool *taken, const char *c)
 /*
  * A step is a letter, then after ":" its options (n, p, j: kind; d: disabled;
  * o: precedence any; c: condition; m: main_thread; !: fail_package_on_error;
- * f+, f-, f*: finally; t: taken over; r and a digit: attempts; x, y: retry_on 40001, class
+ * f+, f-, f*: finally; s: restartable; t: taken over; r and a digit: attempts; x, y: retry_on 40001, class
  * 40; another digit: priority; A, B: connection), then after "<" the steps
  * that it waits for (on success; !: on failure; *: on completion).
  */
@@ -643,6 +666,10 @@ step_event(WfMachine *machine, int32 step, const char *event)
 		case '~':
 			wf_machine_step_ended(machine, step, WF_STEP_CANCELLED,
 								  pack_sqlstate("57014"));
+			break;
+		case '/':
+			wf_machine_step_ended(machine, step, WF_STEP_INTERRUPTED,
+								  pack_sqlstate("57P02"));
 			break;
 		case '@':
 			wf_machine_timer(machine, step);

@@ -315,6 +315,16 @@ model_ended(Model *model, int step, WfStepStatus status, int sqlstate)
 		model->retry[step] = STAGE_SET_TIMER;
 		return;
 	}
+	if (status == WF_STEP_INTERRUPTED)
+	{
+		if (model_step(model, step)->restartable && !model->interrupted)
+		{
+			model->retry[step] = STAGE_DUE;
+			model->begun_again[step]++;
+			return;
+		}
+		status = WF_STEP_FAILED;
+	}
 	model->running--;
 	model->status[step] = status;
 	model->cancel_due[step] = false;
@@ -683,7 +693,8 @@ model_check_start(Model *model, const WfAction *action)
 	{
 		expect(!model_due_before(model, 2), "retry too early");
 		expect(model_retry_due(model, step), "retry not due");
-		expect(action->attempt <= model_step(model, step)->max_attempts,
+		expect(action->attempt - model->begun_again[step] <=
+			   Max(model_step(model, step)->max_attempts, 1),
 			   "too many attempts");
 		model->retry[step] = STAGE_NONE;
 		return;

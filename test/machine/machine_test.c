@@ -234,6 +234,7 @@ random_retry(WfPlanStep *step)
 										   i % 3 == 1 ? "40000" : "57014");
 		errors[i].is_class = (i & 1);
 	}
+	step->restartable = random_percent(50);
 	step->max_attempts = random_below(5);
 	step->retry_delay_ms = random_below(3) * 1000;
 	step->retry_backoff = backoffs[random_below(lengthof(backoffs))];
@@ -507,7 +508,7 @@ random_outcome(const Trial *trial)
 	if (random_percent(trial->model.interrupted ? 60 : trial->cancel_percent))
 		return WF_STEP_CANCELLED;
 	if (random_percent(trial->failure_percent))
-		return WF_STEP_FAILED;
+		return random_percent(20) ? WF_STEP_INTERRUPTED : WF_STEP_FAILED;
 	return WF_STEP_SUCCEEDED;
 }
 

@@ -91,6 +91,7 @@ typedef struct Model
 	Stage		retry[MAX_STEPS];
 	int			sqlstate[MAX_STEPS];	/* of the condition */
 	int			attempts[MAX_STEPS];
+	int			begun_again[MAX_STEPS]; /* of them: after an interrupted one */
 	bool		recorded[MAX_STEPS];
 	bool		cancel_due[MAX_STEPS];
 	bool		ended_by_stop[MAX_STEPS];

@@ -68,7 +68,8 @@ $ENV{PGOPTIONS} =
 =item new_node($name, %params)
 
 A running server with the extension in database postgres, its agent running.
-C<conf> is added to postgresql.conf, whose base is test/workflow.conf.
+C<conf> is added to postgresql.conf, whose base is test/workflow.conf; with
+C<streaming> it can have standbys.
 
 =cut
 
@@ -77,7 +78,7 @@ sub new_node
 	my ($name, %params) = @_;
 	my $node = PostgreSQL::Test::Cluster->new($name);
 
-	$node->init;
+	$node->init(allows_streaming => $params{streaming});
 	$node->append_conf('postgresql.conf', $params{conf}) if $params{conf};
 	$node->start;
 	$node->safe_psql('postgres', 'CREATE EXTENSION workflow');
