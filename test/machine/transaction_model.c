@@ -253,7 +253,7 @@ ask_commit(GroupModel *model, int run, int number)
 	if (transaction->state == MODEL_INVALID ||
 		(transaction->state == MODEL_ROLLBACK && transaction->invalidates))
 	{
-		model_refuse(model, run, number, WF_ERROR_INVALID, true);
+		model_refuse(model, run, number, WF_ERROR_COMMIT_INVALID, true);
 		return false;
 	}
 	if (transaction->state == MODEL_ROLLBACK)
@@ -729,7 +729,7 @@ group_model_lost(GroupModel *model, int run)
 		transaction->invalidates = true;
 	transaction->state = MODEL_ROLLBACK;
 	while ((step = first_doing(model, run, DOING_COMMIT)) >= 0)
-		model_refuse(model, run, step, WF_ERROR_INVALID, true);
+		model_refuse(model, run, step, WF_ERROR_COMMIT_INVALID, true);
 	model_end_lost_retries(model, run);
 }
 

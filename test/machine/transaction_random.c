@@ -86,7 +86,7 @@ static Trial trial;
 
 /* What has happened, to see that everything does. */
 static int64 actions[WF_ACT_END + 1];
-static int64 errors[WF_ERROR_COMMIT + 1];
+static int64 errors[WF_ERROR_COMMIT_INVALID + 1];
 static int64 outcomes[128];
 static int64 fates[FATE_LOST + 1];
 static int64 losses;
@@ -867,7 +867,7 @@ test_transactions(uint64 seed, int packages)
 		   INT64_FORMAT " invalid, " INT64_FORMAT " commit\n",
 		   actions[WF_ACT_COMMIT], actions[WF_ACT_ROLLBACK], losses,
 		   errors[WF_ERROR_BRANCH_BUSY], errors[WF_ERROR_INVALID],
-		   errors[WF_ERROR_COMMIT]);
+		   errors[WF_ERROR_COMMIT] + errors[WF_ERROR_COMMIT_INVALID]);
 	printf("# rows: " INT64_FORMAT " outside, " INT64_FORMAT " kept, "
 		   INT64_FORMAT " lost\n",
 		   fates[FATE_AUTO], fates[FATE_KEPT], fates[FATE_LOST]);
