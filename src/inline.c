@@ -653,17 +653,17 @@ execute_in_branch(InlineRun *r)
 	WfEntry    *entry = r->entry;
 	WfStepOutcome outcome;
 
-	if (entry->cancel)
-	{
-		cancel_next(r);
-		return;
-	}
 	enter_transaction(r);
 	show_transaction(r);
 	if (r->in_transaction)
 		CommitTransactionCommand();
 	r->in_transaction = false;
 	MemoryContextSwitchTo(run_context);
+	if (entry->cancel)
+	{
+		cancel_next(r);			/* what the machine has begun, it will end */
+		return;
+	}
 	if (r->session_used && !wf_session_in_branch() &&
 		r->plan->steps[r->next.step].connection < 0)
 		wf_session_reset();

@@ -203,7 +203,7 @@ wait_for_work(void)
 	int			flags = WL_LATCH_SET | WL_EXIT_ON_PM_DEATH;
 	int			events;
 
-	if (my_slot->retire)
+	if (my_slot->retire && !my_slot->bound)
 		return !leave();
 	if (!my_slot->bound)
 		flags |= WL_TIMEOUT;
