@@ -370,6 +370,10 @@ start(Oid oid, TimestampTz now)
 	{
 		LWLockAcquire(&wf_shared->lock, LW_EXCLUSIVE);
 		database->state = WF_DATABASE_FAILED;
+		database->error_at = now;
+		strlcpy(database->last_error,
+				"no background worker slot for a workflow scheduler",
+				WF_MESSAGE_SIZE);
 		LWLockRelease(&wf_shared->lock);
 		place->not_before = TimestampTzPlusMilliseconds(now,
 														NO_SLOT_RETRY_S * 1000);
