@@ -14,7 +14,8 @@ CREATE SCHEMA workflow;
 COMMENT ON SCHEMA workflow IS 'multi-step jobs: packages, runs and their history';
 
 -- ---------------------------------------------------------------------------
--- Definitions: dumped by pg_dump.  All tables are written by src/catalog.c
+-- Definitions: dumped by pg_dump, but not what belongs to roles that were
+-- dropped, whose numbers could be those of others elsewhere.  All tables are written by src/catalog.c
 -- and src/history.c alone, by heap_insert and plain indexes: no foreign key,
 -- trigger, rule, policy, expression or partial index on any of them.
 -- ---------------------------------------------------------------------------
@@ -28,7 +29,8 @@ CREATE TABLE workflow.definition (
     version integer NOT NULL
 );
 COMMENT ON TABLE workflow.definition IS 'packages: name, owner and current version';
-SELECT pg_catalog.pg_extension_config_dump('workflow.definition', '');
+SELECT pg_catalog.pg_extension_config_dump('workflow.definition',
+    'WHERE owner::pg_catalog.oid IN (SELECT oid FROM pg_catalog.pg_roles)');
 SELECT pg_catalog.pg_extension_config_dump('workflow.definition_package_id_seq', '');
 
 CREATE TABLE workflow.definition_version (
@@ -39,7 +41,8 @@ CREATE TABLE workflow.definition_version (
     CONSTRAINT definition_version_pkey PRIMARY KEY (package_id, version)
 );
 COMMENT ON TABLE workflow.definition_version IS 'versions of packages: the documents as they were given';
-SELECT pg_catalog.pg_extension_config_dump('workflow.definition_version', '');
+SELECT pg_catalog.pg_extension_config_dump('workflow.definition_version',
+    'WHERE package_id IN (SELECT d.package_id FROM workflow.definition d WHERE d.owner::pg_catalog.oid IN (SELECT oid FROM pg_catalog.pg_roles))');
 
 -- A version that has a row here was started at least once and is frozen.  The
 -- rows are added without looking who else adds one: several are as good as one.
@@ -59,7 +62,9 @@ CREATE TABLE workflow.start_grant (
     CONSTRAINT start_grant_pkey PRIMARY KEY (package_id, grantee)
 );
 COMMENT ON TABLE workflow.start_grant IS 'who may start a package beside its owner; - is PUBLIC';
-SELECT pg_catalog.pg_extension_config_dump('workflow.start_grant', '');
+SELECT pg_catalog.pg_extension_config_dump('workflow.start_grant',
+    'WHERE (grantee::pg_catalog.oid = 0 OR grantee::pg_catalog.oid IN (SELECT oid FROM pg_catalog.pg_roles))
+    AND package_id IN (SELECT d.package_id FROM workflow.definition d WHERE d.owner::pg_catalog.oid IN (SELECT oid FROM pg_catalog.pg_roles))');
 
 -- ---------------------------------------------------------------------------
 -- History: append-only, not dumped.  One index each on the hot tables.

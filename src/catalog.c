@@ -27,6 +27,7 @@
 #include "catalog/indexing.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_collation.h"
+#include "catalog/pg_extension.h"
 #include "commands/extension.h"
 #include "commands/sequence.h"
 #include "common/hashfn.h"
@@ -132,6 +133,7 @@ static struct
 static bool find_extension(void);
 static void load_known_objects(void);
 static void forget_known_objects(Datum arg, Oid relid);
+static void check_version(Oid extension);
 static Oid	find_relation(Oid schema, const char *name);
 static bool find_package(Oid index, int column, ScanKeyData *key,
 						 WfPackageRow *row);
@@ -199,6 +201,7 @@ bool
 wf_catalog_installed(void)
 {
 	InvalidateCatalogSnapshot();
+	known.valid = false;
 	return find_extension();
 }
 
@@ -262,6 +265,7 @@ load_known_objects(void)
 				 errmsg("extension \"%s\" is not installed in this database",
 						WF_EXTENSION),
 				 errhint("Run CREATE EXTENSION %s.", WF_EXTENSION)));
+	check_version(known.extension);
 	schema = get_namespace_oid(WF_SCHEMA, false);
 	for (i = 0; i < WF_NTABLES; i++)
 	{
@@ -282,6 +286,39 @@ load_known_objects(void)
 		known.generation++;
 	}
 	known.valid = true;
+}
+
+/* ERROR if the SQL objects are not those that this library was built for. */
+static void
+check_version(Oid extension)
+{
+	Relation	rel = table_open(ExtensionRelationId, AccessShareLock);
+	ScanKeyData key;
+	SysScanDesc scan;
+	HeapTuple	tuple;
+	char	   *version = NULL;
+
+	ScanKeyInit(&key, Anum_pg_extension_oid, BTEqualStrategyNumber, F_OIDEQ,
+				ObjectIdGetDatum(extension));
+	scan = systable_beginscan(rel, ExtensionOidIndexId, true, NULL, 1, &key);
+	tuple = systable_getnext(scan);
+	if (HeapTupleIsValid(tuple))
+	{
+		bool		isnull;
+		Datum		datum = heap_getattr(tuple, Anum_pg_extension_extversion,
+										 RelationGetDescr(rel), &isnull);
+
+		version = TextDatumGetCString(datum);
+	}
+	systable_endscan(scan);
+	table_close(rel, AccessShareLock);
+	if (version != NULL && strcmp(version, WORKFLOW_VERSION) != 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("extension \"%s\" has version %s in this database, but the loaded library is that of version %s",
+						WF_EXTENSION, version, WORKFLOW_VERSION),
+				 errhint("Run ALTER EXTENSION %s UPDATE; if the library is the older one, restart the server first.",
+						 WF_EXTENSION)));
 }
 
 static Oid

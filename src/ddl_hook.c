@@ -4,7 +4,7 @@
  *	  What the agent has to know of DDL: the extension comes or goes, a
  *	  database comes, goes, or changes.
  *
- * CREATE EXTENSION and DROP EXTENSION are seen by the object access hook,
+ * CREATE, ALTER (it may be an update) and DROP EXTENSION are seen by the object access hook,
  * also where they are part of something larger (DROP SCHEMA ... CASCADE,
  * DROP OWNED).  Whether it is our extension is not asked: the agent looks
  * itself when it is told at commit.  Likewise CREATE DATABASE, whose template
@@ -93,7 +93,8 @@ watch_objects(ObjectAccessType access, Oid classid, Oid objectid, int subid,
 	if (wf_shared == NULL)
 		return;
 	if ((classid == ExtensionRelationId &&
-		 (access == OAT_POST_CREATE || access == OAT_DROP)) ||
+		 (access == OAT_POST_CREATE || access == OAT_POST_ALTER ||
+		  access == OAT_DROP)) ||
 		(classid == DatabaseRelationId &&
 		 (access == OAT_POST_CREATE || access == OAT_POST_ALTER)))
 		wf_wakeup_look();

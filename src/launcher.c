@@ -74,6 +74,7 @@ static void attach(void);
 static void detach(int code, Datum arg);
 static void find_databases(void);
 static void end_unwanted(void);
+static void cut_back_off_short(void);
 static void notice_ends(void);
 static void notice_end(int i);
 static void start_next(TimestampTz now);
@@ -114,6 +115,7 @@ wf_launcher_main(Datum arg)
 			wf_shared->look = false;
 			find_databases();
 			end_unwanted();
+			cut_back_off_short();
 		}
 		notice_ends();
 		now = GetCurrentTimestamp();
@@ -203,6 +205,19 @@ end_unwanted(void)
 			(void) kill(database->pid, SIGTERM);
 	}
 	LWLockRelease(&wf_shared->lock);
+}
+
+/* Who has told the launcher to look may have put right what had failed. */
+static void
+cut_back_off_short(void)
+{
+	int			i;
+
+	for (i = 0; i < wf_shared->ndatabases; i++)
+	{
+		if (places[i].not_before != 0)
+			places[i].not_before = GetCurrentTimestamp();
+	}
 }
 
 /* Look which schedulers have ended. */
@@ -355,6 +370,10 @@ start(Oid oid, TimestampTz now)
 	{
 		LWLockAcquire(&wf_shared->lock, LW_EXCLUSIVE);
 		database->state = WF_DATABASE_FAILED;
+		database->error_at = now;
+		strlcpy(database->last_error,
+				"no background worker slot for a workflow scheduler",
+				WF_MESSAGE_SIZE);
 		LWLockRelease(&wf_shared->lock);
 		place->not_before = TimestampTzPlusMilliseconds(now,
 														NO_SLOT_RETRY_S * 1000);

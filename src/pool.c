@@ -53,6 +53,7 @@ static BackgroundWorkerHandle **handles = NULL;
 static uint64 started = 0;
 static bool *counted = NULL;	/* in `started`, by slot */
 static bool no_slot = false;	/* the server had no slot at the last try */
+static bool no_slot_told = false;	/* since then some role has always lacked one */
 
 static bool is_mine(const WfDatabase *database, const WfSlot *slot);
 static bool is_worker(const WfDatabase *database, const WfSlot *slot);
@@ -62,6 +63,7 @@ static Demand *demand_of(List **demands, Oid role);
 static void supply(WfDatabase *database, List *demands, Demand *demand);
 static bool start_worker(WfDatabase *database, Oid role);
 static bool start_process(WfDatabase *database, Oid role);
+static void tell_no_slot(WfDatabase *database);
 static void make_room(WfDatabase *database, List *demands, Demand *needy);
 static bool retire_one(WfDatabase *database, Oid role, bool idle);
 
@@ -235,6 +237,7 @@ void
 wf_pool_balance(WfDatabase *database, Oid proof)
 {
 	List	   *demands = measure(database);
+	bool		needy = false;
 	ListCell   *lc;
 
 	if (OidIsValid(proof))
@@ -243,6 +246,7 @@ wf_pool_balance(WfDatabase *database, Oid proof)
 	{
 		Demand	   *demand = lfirst(lc);
 
+		needy |= (demand->ready > demand->idle);
 		if (demand->starting > 0)
 			continue;
 		if (demand->ready > demand->idle)
@@ -251,6 +255,8 @@ wf_pool_balance(WfDatabase *database, Oid proof)
 				 wf_pool_size(database) < wf_max_workers)
 			(void) start_worker(database, proof);
 	}
+	if (!needy)
+		no_slot_told = false;
 	list_free_deep(demands);
 }
 
@@ -329,12 +335,9 @@ start_worker(WfDatabase *database, Oid role)
 {
 	if (!start_process(database, role))
 	{
-		if (!no_slot)
-			ereport(LOG,
-					(errmsg("no background worker slot for a workflow worker"),
-					 errdetail("Steps that are ready wait for a worker."),
-					 errhint("You might need to increase max_worker_processes.")));
-		no_slot = true;
+		if (!no_slot_told)
+			tell_no_slot(database);
+		no_slot = no_slot_told = true;
 		return false;
 	}
 	no_slot = false;
@@ -367,6 +370,20 @@ bool
 wf_pool_start_retention(WfDatabase *database)
 {
 	return start_process(database, InvalidOid);
+}
+
+/* Once while work waits: the server log, and workflow.agent. */
+static void
+tell_no_slot(WfDatabase *database)
+{
+	const char *message = "no background worker slot for a workflow worker";
+
+	database->error_at = GetCurrentTimestamp();
+	strlcpy(database->last_error, message, WF_MESSAGE_SIZE);
+	ereport(LOG,
+			(errmsg_internal("%s", message),
+			 errdetail("Steps that are ready wait for a worker."),
+			 errhint("You might need to increase max_worker_processes.")));
 }
 
 /*

@@ -254,6 +254,7 @@ claim(Oid oid)
 		unused->oid = oid;
 		unused->state = WF_DATABASE_FREE;
 		unused->missed_run = 0;
+		unused->missed_look = false;
 		unused->prepared_run = 0;
 		unused->ncommands = 0;
 		unused->error_at = 0;
@@ -334,6 +335,8 @@ wf_command_send(WfDatabase *database, const WfCommand *command)
 			 (database->missed_run == 0 ||
 			  command->first_run < database->missed_run))
 		database->missed_run = command->first_run;
+	else if (command->kind == WF_COMMAND_LOOK)
+		database->missed_look = true;
 	wf_database_wake(database);
 	LWLockRelease(&database->lock);
 	return sent;
@@ -352,6 +355,13 @@ wf_command_receive(WfDatabase *database, WfCommand *command)
 		database->first_command = (database->first_command + 1) %
 			WF_NCOMMANDS;
 		database->ncommands--;
+		received = true;
+	}
+	else if (database->missed_look)
+	{
+		memset(command, 0, sizeof(WfCommand));
+		command->kind = WF_COMMAND_LOOK;
+		database->missed_look = false;
 		received = true;
 	}
 	LWLockRelease(&database->lock);

@@ -20,7 +20,9 @@
  *
  * Backends send *commands* (new runs, stop) through a ring.  When the ring is
  * full, new runs are noted by their lowest number (`missed_run`), and the
- * scheduler looks for them in the tables: nothing is lost.
+ * scheduler looks for them in the tables; so is that it is to LOOK.  Who asks
+ * for something to be done to a run tries again, and an edit is found out
+ * when it matters: nothing is lost.
  *
  * Locks.  WfShared.lock: who has which WfDatabase and WfSlot.
  * WfDatabase.lock: entries, lists, commands, and the slots of that database.
@@ -255,6 +257,7 @@ typedef struct WfDatabase
 	int			ncommands;
 	int64		missed_run;		/* lowest run for which the ring had no place,
 								 * 0: none */
+	bool		missed_look;	/* likewise: a LOOK */
 	int64		prepared_run;	/* lowest run of a prepared transaction, 0:
 								 * none */
 	bool		woken;			/* the scheduler's latch was set since it last
