@@ -161,7 +161,7 @@ RESET ROLE;
 
 REVOKE USAGE ON SCHEMA workflow
 	FROM regress_workflow_owner, regress_workflow_other, regress_workflow_monitor, regress_workflow_nologin;
-DROP OWNED BY regress_workflow_owner;
+DISCARD TEMP;
 DROP ROLE regress_workflow_owner, regress_workflow_other, regress_workflow_monitor,
 	regress_workflow_outsider, regress_workflow_nologin;
 

@@ -259,7 +259,8 @@ for my $call (
 	q{alter_package('quick')}, q{rename_package('quick', 'x')},
 	q{drop_package('quick')}, q{add_step('quick', 'x', 'SELECT 1')},
 	q{grant_start('quick', 'public')}, q{revoke_start('quick', 'public')},
-	q{alter_package_owner('quick', current_user)})
+	q{alter_package_owner('quick', current_user)},
+	q{reset_installation_id()})
 {
 	my ($name) = $call =~ /^(\w+)/;
 
