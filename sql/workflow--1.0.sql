@@ -554,9 +554,11 @@ LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE
 AS 'MODULE_PATHNAME', 'wf_reason_text';
 COMMENT ON FUNCTION workflow.reason_name("char") IS 'name of a reason code; for the views';
 
+-- Not parallel safe: to start parallel workers takes longer than to read the
+-- newest rows, or those of a run.
 CREATE FUNCTION workflow.may_see_run(owner oid, requested_by oid, package_id bigint)
 RETURNS boolean
-LANGUAGE c STABLE STRICT PARALLEL SAFE
+LANGUAGE c STABLE STRICT PARALLEL RESTRICTED
 AS 'MODULE_PATHNAME', 'wf_may_see_run';
 COMMENT ON FUNCTION workflow.may_see_run(oid, oid, bigint) IS 'whether the current user may see such a run; for the views';
 
@@ -578,6 +580,12 @@ CREATE FUNCTION workflow.run_step(run_id bigint, step integer,
 LANGUAGE c STABLE STRICT PARALLEL RESTRICTED
 AS 'MODULE_PATHNAME', 'wf_run_step';
 COMMENT ON FUNCTION workflow.run_step(bigint, integer) IS 'a step as the version that a run executes defines it; for the views';
+
+CREATE FUNCTION workflow.open_from()
+RETURNS bigint
+LANGUAGE c STABLE PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'wf_horizon';
+COMMENT ON FUNCTION workflow.open_from() IS 'number below which all runs but a few have ended; for the views';
 
 CREATE FUNCTION workflow.run_state(run_id bigint,
     OUT status text, OUT failed_steps integer, OUT started_at timestamptz, OUT finished_at timestamptz,
@@ -616,19 +624,22 @@ AS 'MODULE_PATHNAME', 'wf_agent';
 COMMENT ON FUNCTION workflow.agent_state() IS 'the agent of this database; for the view';
 
 -- ---------------------------------------------------------------------------
--- Views: one row a thing, only what the reader may see.
+-- Views: one row a thing, only what the reader may see.  The order of those of
+-- history lets who wants the newest rows read no others, from the index.
 -- ---------------------------------------------------------------------------
 
 -- Runs without an outcome: those from the horizon on, and the few before it.
+-- Outcomes are looked up by subqueries, here and below, not by anti-joins, which
+-- the planner might begin by reading all of history.
 CREATE VIEW workflow.open_run WITH (security_barrier) AS
 SELECT r.run_id, r.package_id, r.version, r.requested_at, r.start_at, r.attempt
 FROM (
-    SELECT r.* FROM workflow.horizon h JOIN workflow.run r ON r.run_id >= h.run_id
+    SELECT r.* FROM workflow.run r WHERE r.run_id >= workflow.open_from()
     UNION ALL
     SELECT r.* FROM workflow.horizon h, pg_catalog.unnest(h.still_open) o(run_id)
     JOIN workflow.run r ON r.run_id = o.run_id
 ) r
-WHERE NOT EXISTS (SELECT FROM workflow.run_outcome o WHERE o.run_id = r.run_id)
+WHERE (SELECT o.run_id FROM workflow.run_outcome o WHERE o.run_id = r.run_id) IS NULL
   AND workflow.may_see_run(r.owner, r.requested_by, r.package_id);
 COMMENT ON VIEW workflow.open_run IS 'runs that have not ended';
 
@@ -662,7 +673,8 @@ LEFT JOIN workflow.run_outcome o ON o.run_id = r.run_id
 LEFT JOIN workflow.definition d ON d.package_id = r.package_id
 LEFT JOIN workflow.definition_version v ON v.package_id = r.package_id AND v.version = r.version
 LEFT JOIN LATERAL workflow.run_state(CASE WHEN o.run_id IS NULL THEN r.run_id END) s ON true
-WHERE workflow.may_see_run(r.owner, r.requested_by, r.package_id);
+WHERE workflow.may_see_run(r.owner, r.requested_by, r.package_id)
+ORDER BY r.run_id DESC;
 COMMENT ON VIEW workflow.run_history IS 'runs: queued, running and ended';
 COMMENT ON COLUMN workflow.run_history.run_id IS 'number of the run';
 COMMENT ON COLUMN workflow.run_history.root_run_id IS 'run at the top of its tree: itself, unless it is a child run';
@@ -749,15 +761,16 @@ FROM (
         s.sqlstate, s.message, s.detail, s.hint, s.context, s.messages, s.result, s.pid,
         s.child_run_id, s.transaction_id
     FROM workflow.open_run r, workflow.step_states(r.run_id) s
-    WHERE NOT EXISTS (SELECT FROM workflow.step_outcome o
-        WHERE o.run_id = r.run_id AND o.step = s.step AND o.attempt = s.attempt)
+    WHERE (SELECT o.attempt FROM workflow.step_outcome o
+        WHERE o.run_id = r.run_id AND o.step = s.step AND o.attempt = s.attempt) IS NULL
 ) s
 JOIN workflow.run r ON r.run_id = s.run_id
 LEFT JOIN workflow.transaction_outcome t ON t.transaction_id = s.transaction_id
 LEFT JOIN workflow.definition d ON d.package_id = r.package_id
 LEFT JOIN workflow.definition_version v ON v.package_id = r.package_id AND v.version = r.version
 CROSS JOIN LATERAL (SELECT workflow.run_step(s.run_id, s.step) AS step OFFSET 0) p
-WHERE workflow.may_see_run(r.owner, r.requested_by, r.package_id);
+WHERE workflow.may_see_run(r.owner, r.requested_by, r.package_id)
+ORDER BY s.run_id DESC;
 COMMENT ON VIEW workflow.step_history IS 'attempts of steps: waiting, running and ended';
 COMMENT ON COLUMN workflow.step_history.run_id IS 'number of the run';
 COMMENT ON COLUMN workflow.step_history.root_run_id IS 'run at the top of its tree';
@@ -808,12 +821,13 @@ FROM (
     UNION ALL
     SELECT s.transaction_id, r.run_id, s.number, NULL, s.isolation, s.started_at, NULL, s.steps, NULL
     FROM workflow.open_run r, workflow.transaction_state(r.run_id) s
-    WHERE NOT EXISTS (SELECT FROM workflow.transaction_outcome o WHERE o.transaction_id = s.transaction_id)
+    WHERE (SELECT o.number FROM workflow.transaction_outcome o WHERE o.transaction_id = s.transaction_id) IS NULL
 ) t
 JOIN workflow.run r ON r.run_id = t.run_id
 LEFT JOIN workflow.definition d ON d.package_id = r.package_id
 LEFT JOIN workflow.definition_version v ON v.package_id = r.package_id AND v.version = r.version
-WHERE workflow.may_see_run(r.owner, r.requested_by, r.package_id);
+WHERE workflow.may_see_run(r.owner, r.requested_by, r.package_id)
+ORDER BY t.run_id DESC;
 COMMENT ON VIEW workflow.transaction_history IS 'package transactions';
 COMMENT ON COLUMN workflow.transaction_history.transaction_id IS 'number of the transaction; rises in the order of creation within a tree of runs';
 COMMENT ON COLUMN workflow.transaction_history.run_id IS 'run that it belongs to';

@@ -152,7 +152,7 @@ static void init_attempt_keys(ScanKeyData *keys, int64 run_id, int32 step,
 static int	compare_attempts(const void *a, const void *b);
 static SysScanDesc begin_scan_by_run(Relation rel, WfTable table,
 									 int64 run_id);
-static int64 read_horizon(int64 **still_open, int *nopen);
+static int64 read_horizon(Snapshot snapshot, int64 **still_open, int *nopen);
 static void visit_open_run(Relation rel, HeapTuple tuple,
 						   WfOpenRunCallback callback, void *arg);
 
@@ -846,11 +846,11 @@ wf_history_any_started(int64 run_id)
 
 /* Where the search for open runs begins, and which runs before it are open. */
 static int64
-read_horizon(int64 **still_open, int *nopen)
+read_horizon(Snapshot snapshot, int64 **still_open, int *nopen)
 {
 	Relation	rel = table_open(wf_catalog_relid(WF_TABLE_HORIZON),
 								 AccessShareLock);
-	SysScanDesc scan = systable_beginscan(rel, InvalidOid, false, NULL,
+	SysScanDesc scan = systable_beginscan(rel, InvalidOid, false, snapshot,
 										  0, NULL);
 	HeapTuple	tuple = systable_getnext(scan);
 	Datum		values[HZ_NCOLUMNS];
@@ -872,6 +872,16 @@ read_horizon(int64 **still_open, int *nopen)
 	return DatumGetInt64(values[HZ_RUN_ID - 1]);
 }
 
+/* See history.h. */
+int64
+wf_history_horizon(Snapshot snapshot)
+{
+	int64	   *still_open;
+	int			nopen;
+
+	return read_horizon(snapshot, &still_open, &nopen);
+}
+
 /* Call back for each run without outcome. */
 void
 wf_history_scan_open(WfOpenRunCallback callback, void *arg, int64 *last)
@@ -882,7 +892,7 @@ wf_history_scan_open(WfOpenRunCallback callback, void *arg, int64 *last)
 								   AccessShareLock);
 	int64	   *still_open;
 	int			nopen;
-	int64		horizon = read_horizon(&still_open, &nopen);
+	int64		horizon = read_horizon(NULL, &still_open, &nopen);
 	SysScanDesc scan;
 	ScanKeyData key;
 	HeapTuple	tuple;

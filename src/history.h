@@ -17,6 +17,7 @@
 #include "access/tupdesc.h"
 #include "datatype/timestamp.h"
 #include "utils/jsonb.h"
+#include "utils/snapshot.h"
 
 #include "workflow.h"
 
@@ -252,6 +253,10 @@ extern bool wf_history_any_started(int64 run_id);
 typedef void (*WfOpenRunCallback) (const WfRun *run, void *arg);
 extern void wf_history_scan_open(WfOpenRunCallback callback, void *arg,
 								 int64 *last);
+
+/* The horizon, as a snapshot shows it: all but a few runs below it have ended
+ * in that. */
+extern int64 wf_history_horizon(Snapshot snapshot);
 
 /*
  * Move the horizon: every run below run_id has ended, but for those in

@@ -20,6 +20,7 @@
 #include "funcapi.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
+#include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
 #include "catalog.h"
@@ -33,6 +34,7 @@
 #include "shmem.h"
 
 PG_FUNCTION_INFO_V1(wf_run_step);
+PG_FUNCTION_INFO_V1(wf_horizon);
 PG_FUNCTION_INFO_V1(wf_run_state);
 PG_FUNCTION_INFO_V1(wf_step_states);
 PG_FUNCTION_INFO_V1(wf_transaction_state);
@@ -220,6 +222,17 @@ wf_run_step(PG_FUNCTION_ARGS)
 		}
 	}
 	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(desc, values, nulls)));
+}
+
+/*
+ * workflow.open_from() returns bigint
+ *		Where the search for open runs begins.  The planner asks too, and so
+ *		knows how few rows are beyond; a subquery would not tell it.
+ */
+Datum
+wf_horizon(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_INT64(wf_history_horizon(GetActiveSnapshot()));
 }
 
 /*
