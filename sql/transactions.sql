@@ -41,18 +41,17 @@ RETURN format('EXISTS (SELECT FROM workflow.activity WHERE step = %L AND concat_
 CREATE FUNCTION is_done(step text) RETURNS text
 RETURN format('(SELECT status IN (''succeeded'', ''failed'') FROM last_step WHERE step = %L ORDER BY run_id DESC, attempt DESC LIMIT 1)', step);
 
--- what became of the last run that was started
+-- what became of the last run that was started; its child runs have started since
+CREATE VIEW last_root AS
+SELECT max(run_id) AS run_id FROM workflow.run WHERE parent_run_id IS NULL;
 CREATE VIEW last_run AS
-SELECT * FROM workflow.run_history
-WHERE root_run_id = (SELECT max(run_id) FROM workflow.run_history WHERE parent_run_id IS NULL);
+SELECT * FROM workflow.run_history WHERE run_id >= (SELECT run_id FROM last_root);
 CREATE VIEW last_step AS
-SELECT * FROM workflow.step_history
-WHERE root_run_id = (SELECT max(run_id) FROM workflow.run_history WHERE parent_run_id IS NULL);
+SELECT * FROM workflow.step_history WHERE run_id >= (SELECT run_id FROM last_root);
 CREATE VIEW last_transaction AS
-SELECT * FROM workflow.transaction_history
-WHERE root_run_id = (SELECT max(run_id) FROM workflow.run_history WHERE parent_run_id IS NULL);
+SELECT * FROM workflow.transaction_history WHERE run_id >= (SELECT run_id FROM last_root);
 \set runs 'SELECT package, status, failed_steps AS failed, error_path, sqlstate, message FROM last_run ORDER BY run_id;'
-\set steps 'SELECT s.package, step, attempt AS n, concat_ws('' '', s.status, reason) AS status, t.number AS t, effects, sqlstate, message FROM last_step AS s LEFT JOIN last_transaction AS t USING (transaction_id) ORDER BY s.run_id, step COLLATE "C", attempt;'
+\set steps 'WITH s AS MATERIALIZED (SELECT * FROM last_step), t AS MATERIALIZED (SELECT * FROM last_transaction) SELECT s.package, step, attempt AS n, concat_ws('' '', s.status, reason) AS status, t.number AS t, effects, sqlstate, message FROM s LEFT JOIN t USING (transaction_id) ORDER BY s.run_id, step COLLATE "C", attempt;'
 \set transactions 'SELECT package, number, status, isolation_level, steps, error FROM last_transaction ORDER BY transaction_id;'
 \set effects 'SELECT step, what FROM effect ORDER BY n;'
 -- a statement that leaves a row
@@ -136,7 +135,7 @@ SELECT workflow.define_package($$ {
     {"name": "b long", "join_transaction": true, "after": ["a"], "command": "CALL pass(); SELECT leave('2')"},
     {"name": "c commits", "commit_on_success": true, "after": ["a"], "command": "SELECT leave('by itself')"},
     {"name": "d follows", "after": ["c commits"], "command": "SELECT leave((SELECT count(*) FROM effect))"},
-    {"name": "e joins", "after": ["b long"], "join_transaction": true, "command": "SELECT leave('3')"}
+    {"name": "e joins", "after": ["b long", "d follows"], "join_transaction": true, "command": "SELECT leave('3')"}
   ]} $$);
 TRUNCATE effect;
 SELECT pg_advisory_lock(4731);
@@ -774,7 +773,7 @@ CALL execute('tx_finally');
 SELECT * FROM workflow.activity;
 SELECT backend_type, state FROM pg_stat_activity WHERE state LIKE 'idle in transaction%' OR (backend_type = 'workflow worker' AND xact_start IS NOT NULL);
 DO $$ BEGIN PERFORM workflow.drop_package(name) FROM workflow.package WHERE name LIKE 'tx%'; END $$;
-DROP VIEW last_transaction, last_step, last_run;
+DROP VIEW last_transaction, last_step, last_run, last_root;
 DROP FUNCTION waits, is_at, is_done, leave(text), leave(bigint);
 DROP PROCEDURE execute, await, pass, look, commits, rolls_back;
 DROP TABLE effect, child, parent, account, locked;

@@ -636,8 +636,8 @@ SELECT r.run_id, r.package_id, r.version, r.requested_at, r.start_at, r.attempt
 FROM (
     SELECT r.* FROM workflow.run r WHERE r.run_id >= workflow.open_from()
     UNION ALL
-    SELECT r.* FROM workflow.horizon h, pg_catalog.unnest(h.still_open) o(run_id)
-    JOIN workflow.run r ON r.run_id = o.run_id
+    SELECT r.* FROM workflow.run r
+    WHERE r.run_id = ANY ((SELECT h.still_open FROM workflow.horizon h)::bigint[])
 ) r
 WHERE (SELECT o.run_id FROM workflow.run_outcome o WHERE o.run_id = r.run_id) IS NULL
   AND workflow.may_see_run(r.owner, r.requested_by, r.package_id);
