@@ -11,6 +11,7 @@ use Test::More;
 use WorkflowTest;
 
 my $node = new_node('main');
+my $flushes = 0;
 my $gate = PostgreSQL::Test::Utils::tempdir() . '/gate';
 
 # A shutdown must not open the gate, as it would free a lock.
@@ -58,6 +59,8 @@ sub cut_off
 {
 	my ($how, $which) = @_;
 
+	# what was committed asynchronously before this survives a crash
+	$node->safe_psql('postgres', 'CREATE TABLE flush' . ++$flushes . ' ()');
 	$node->stop($how);
 	unlink $gate . ($which // '');
 	$node->start;
@@ -315,7 +318,6 @@ define_package(
 	wait_for_blocked(2);
 	cut_off('immediate');
 	wait_for_blocked(1);
-	$node->safe_psql('postgres', 'CREATE TABLE flush ()');
 	cut_off('immediate', '2');
 	is(wait_for_job($node, $run), 'failed', 'a run is cut off twice');
 	is(run_row($run), $failed, 'its end is the same');
