@@ -8,7 +8,7 @@
  * In which order things happened matters where runs share a package
  * transaction: a step that joined the second one must not be started while
  * the machine is at the first.  So the record tells the order: each attempt
- * is started and answered at its turn, by the time of its end.  Children that
+ * is started and answered at its turn, by the time of its end, and what was cut off comes last.  Children that
  * inherit, and go on, are adopted at their turn too, and what is on record of
  * them is merged in.  The end of a transaction is answered when the machine
  * asks for it.
@@ -19,8 +19,8 @@
  * later (wf_driver_answered()).  What the machine asks for and is not on
  * record waits in the backlog until all is fed.
  *
- * Nothing is started, written (but for what was passed over) or handed out
- * here, so a replay that an ERROR ends is begun anew by the next scheduler.
+ * Nothing is started, written (but for what was passed over or cut off) or
+ * handed out here, so a replay that an ERROR ends is begun anew by the next scheduler.
  *
  *-------------------------------------------------------------------------
  */
@@ -57,6 +57,7 @@ static Replay *in_progress = NULL;
 
 static void replay(WfScheduler *s, WfDrivenRun *r);
 static void add_run(WfDrivenRun *r);
+static void add_cut_off(WfDrivenRun *r, const int32 *attempts);
 static void add_item(WfDrivenRun *r, int32 step, TimestampTz at);
 static int	compare_items(const pairingheap_node *a,
 						  const pairingheap_node *b, void *arg);
@@ -151,8 +152,27 @@ add_run(WfDrivenRun *r)
 		r->unread++;
 		add_item(r, i, child.requested_at);
 	}
+	add_cut_off(r, attempts);
 	wf_driver_read_on(r);
 	drain(r);
+}
+
+/*
+ * add_cut_off
+ *		Attempts that had begun to commit by themselves, and have no outcome,
+ *		were interrupted after all that is on record.  They must be fed here:
+ *		a stop, or the end of the run, would take them for not begun.
+ */
+static void
+add_cut_off(WfDrivenRun *r, const int32 *attempts)
+{
+	TimestampTz started_at;
+
+	for (int32 i = 0; i < r->plan->nsteps; i++)
+		if (r->plan->steps[i].kind == WF_KIND_SQL &&
+			wf_history_step_started(r->run_id, i, attempts[i] + 1,
+									&started_at))
+			add_item(r, i, DT_NOEND);
 }
 
 static void

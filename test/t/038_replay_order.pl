@@ -10,6 +10,7 @@ use Test::More;
 use WorkflowTest;
 
 my $node = new_node('main');
+my $flushes = 0;
 
 $node->safe_psql('postgres', 'CREATE TABLE done (step text, run bigint)');
 
@@ -32,6 +33,8 @@ sub crash
 {
 	my @locks = @_;
 
+	# what was committed asynchronously before this survives the crash
+	$node->safe_psql('postgres', 'CREATE TABLE flush' . ++$flushes . ' ()');
 	$node->stop('immediate');
 	$_->quit for @locks;
 	$node->start;
