@@ -48,6 +48,7 @@ our @EXPORT = qw(
   scalar_query
   psql_error
   is_idle
+  stop_immediately
   $true
   $false
 );
@@ -293,5 +294,17 @@ sub is_idle
 =back
 
 =cut
+
+# Crash the server.  What was committed asynchronously before, and somebody has
+# seen, survives: a commit that is flushed comes behind it.
+sub stop_immediately
+{
+	my ($node) = @_;
+
+	$node->safe_psql('postgres',
+		q{SELECT pg_logical_emit_message(true, 'workflow', 'flush')});
+	$node->stop('immediate');
+	return;
+}
 
 1;

@@ -235,5 +235,5 @@ $lock->quit;
 is(ends_soon($_), 'succeeded', 'a run with a child ends after the pause')
   for @runs;
 
-$node->stop('immediate');
+stop_immediately($node);
 done_testing();

@@ -172,7 +172,7 @@ wait_for_lock_waiters($node, 1, 1);
 my ($last) = start_and_wait($node, 'p');
 is(scalar_query($node, q{SELECT workflow.purge_history('0')}),
 	5, 'what is around an open run is deleted');
-$node->stop('immediate');
+stop_immediately($node);
 $node->start;
 wait_for_agent($node);
 is(wait_for_job($node, $run), 'succeeded', 'the open run goes on');

@@ -148,7 +148,7 @@ is(() = $lines =~ /40001/g, 1, 'with its SQLSTATE');
 $lock = hold_lock($node, 1);
 $run = start_job($node, 'slow');
 wait_for_lock_waiters($node, 1, 1);
-$node->stop('immediate');
+stop_immediately($node);
 $lock->quit;
 $node->start;
 wait_for_agent($node);

@@ -105,7 +105,7 @@ sub set_enabled
 
 sub crash
 {
-	$node->stop('immediate');
+	stop_immediately($node);
 	$node->start;
 	wait_for_agent($node);
 	return;

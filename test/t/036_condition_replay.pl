@@ -62,7 +62,7 @@ my $run = start_job($node, 'p');
 wait_for_lock_waiters($node, 1, 2);
 $node->safe_psql('postgres',
 	q{UPDATE answer SET yes = NOT yes; INSERT INTO answer VALUES ('error')});
-$node->stop('immediate');
+stop_immediately($node);
 eval { $lock->quit };
 $node->start;
 wait_for_agent($node);

@@ -10,7 +10,6 @@ use Test::More;
 use WorkflowTest;
 
 my $node = new_node('main');
-my $flushes = 0;
 
 $node->safe_psql('postgres', 'CREATE TABLE done (step text, run bigint)');
 
@@ -33,9 +32,7 @@ sub crash
 {
 	my @locks = @_;
 
-	# what was committed asynchronously before this survives the crash
-	$node->safe_psql('postgres', 'CREATE TABLE flush' . ++$flushes . ' ()');
-	$node->stop('immediate');
+	stop_immediately($node);
 	$_->quit for @locks;
 	$node->start;
 	wait_for_agent($node);

@@ -29,7 +29,7 @@ sub restart
 	$node->append_conf('postgresql.conf', join "\n", @conf,
 		'workflow.enabled = off');
 	$node->safe_psql('postgres', 'CHECKPOINT');
-	$node->stop('immediate');
+	stop_immediately($node);
 	eval { $lock->quit };
 	$node->start;
 	wait_for_agent($node);
@@ -264,5 +264,5 @@ is( steps($run),
 	'a 1 succeeded, b 0 skipped condition, c 1 succeeded',
 	'conditions on record are not asked again');
 
-$node->stop('immediate');
+stop_immediately($node);
 done_testing();

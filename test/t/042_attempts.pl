@@ -192,5 +192,5 @@ for my $child (qw(other driven nested))
 	$locks[0]->quit;
 }
 
-$node->stop('immediate');
+stop_immediately($node);
 done_testing();

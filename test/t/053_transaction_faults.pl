@@ -149,7 +149,7 @@ sub wait_for_server
 # ---------------------------------------------------------------------------
 
 my %accident = (
-	'immediate shutdown' => sub { $node->stop('immediate'); $node->start },
+	'immediate shutdown' => sub { stop_immediately($node); $node->start },
 	'fast shutdown' => sub { $node->stop('fast'); $node->start },
 	'restart' => sub { $node->restart },
 	'SIGKILL of the branch' => sub {
@@ -324,7 +324,7 @@ for my $last (joins('d'), { name => 'd', command => $effect, commit_on_success =
 	my ($run, $lock) = start_to_lock($package);
 	my $name = $last->{join_transaction} ? 'who joins' : 'who commits';
 
-	$node->stop('immediate');
+	stop_immediately($node);
 	eval { $lock->quit };
 	$node->start;
 	is(wait_for_job($node, $run), 'failed',
@@ -372,7 +372,7 @@ for my $ender ({ commit_on_success => $true },
 	  or die 'the first transaction does not end';
 	$first->quit;
 	wait_for_lock_waiters($node, 2, 1);
-	$node->stop('immediate');
+	stop_immediately($node);
 	eval { $second->quit };
 	$node->start;
 	is(wait_for_job($node, $run), 'succeeded', "after one that was $name: the run goes on");
